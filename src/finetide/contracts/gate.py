@@ -1,0 +1,28 @@
+"""gate.json, and the approvals that the gate reads."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from finetide.contracts.base import Contract
+
+
+class GateRecord(Contract):
+    """Constant on purpose: an approval that lets a run pass must not make the training after it stale."""
+
+    schema_version: Literal[1] = 1
+    gate: Literal["open"] = "open"
+
+
+class Approval(Contract):
+    """approvals/MODEL/VERDICT_HASH.json: who overrides exactly one verdict, and why.
+
+    ``verdict_hash`` is the SHA-256 over the verdict files that the gate read (see stages.gate.verdict_hash)."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    verdict_hash: str
+    decision: Literal["approved", "rejected"]
+    who: str
+    why: str
+    time: str

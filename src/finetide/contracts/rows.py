@@ -1,0 +1,21 @@
+"""The canonical table of rows, as ingest writes it and every later stage reads it (Parquet).
+
+``row_id``  ``FILE:LINE``, FILE relative to data/MODEL/raw, LINE the physical line (CSV, JSONL) or row (Parquet) from 1
+``role``    reference or incoming
+``file``, ``line``   where the row came from
+``label``   string or null (incoming rows may lack it)
+``split``   what the user's split column says (train, validation, test) or null; after the split stage: never null
+``group``   the user's group column as string, or null
+The family adds its payload, for text classification ``text``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Role = Literal["reference", "incoming"]
+Split = Literal["train", "validation", "test"]
+
+ROLES: tuple[Role, ...] = ("reference", "incoming")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+ROW_COLUMNS = ("row_id", "role", "file", "line", "label", "split", "group")

@@ -1,0 +1,96 @@
+"""The protocol between the engine and a family of tasks. The engine knows no family; a family knows no engine.
+
+A family is a module-level object that satisfies `Task`; `finetide.tasks.FAMILIES` finds it by name. Torch types are
+named for type checkers only: this module imports without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The values of params.yaml that shape a model, as plain values."""
+
+    labels: tuple[str, ...]
+    max_length: int
+    pooling: str
+    dropout: float
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model and its preprocessing. ``module`` has a submodule named ``head`` that maps features to outputs."""
+
+    module: torch.nn.Module
+    preprocessor: Any
+    settings: ModelSettings
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows turned into model inputs, not yet padded.
+
+    ``ids``: row ids; they travel with every row, and scores are joined on them.
+    ``lengths``: the cost of a row, for text its number of tokens.
+    ``targets``: index of the label, -1 where a row has none.
+    """
+
+    ids: tuple[str, ...]
+    inputs: Any
+    lengths: np.ndarray[Any, Any]
+    targets: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """How to export: ``module`` takes the tensors of ``inputs`` in order and returns one tensor.
+
+    ``dynamic``: input → {axis: name}; ``output``: its name.
+    """
+
+    module: torch.nn.Module
+    inputs: tuple[str, ...]
+    dynamic: Mapping[str, Mapping[int, str]]
+    output: str
+
+
+class Task(Protocol):
+    """What a family supplies."""
+
+    name: str
+
+    def build(self, weights: Path, settings: ModelSettings, *, seed: int) -> Built:
+        """Model and preprocessing from a folder of weights: a base, or what `save` wrote (then with its head)."""
+
+    def save(self, built: Built, folder: Path) -> None:
+        """Write weights (safetensors), config, preprocessing and labels, so that `build` gives them back."""
+
+    def encode(self, built: Built, rows: pd.DataFrame) -> Examples:
+        """Rows (contracts.rows) → examples, in the same order."""
+
+    def collate(self, built: Built, examples: Examples, index: Sequence[int]) -> dict[str, torch.Tensor]:
+        """A padded batch of the chosen examples, with ``targets`` [batch] int64 beside the model's inputs."""
+
+    def features(self, module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """What the head sees, shape [batch, hidden], float32."""
+
+    def outputs(self, module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """What the model predicts, for a classifier logits of shape [batch, labels], float32."""
+
+    def loss(self, outputs: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Loss of each row, shape [batch], float32; the engine weighs and averages."""
+
+    def export(self, built: Built) -> ExportSpec:
+        """How this model becomes ONNX."""
