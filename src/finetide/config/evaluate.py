@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from finetide.config.base import PositiveInt, Section
 
@@ -16,3 +16,13 @@ class EvaluateParams(Section):
     label_descriptions: dict[str, str] = Field(
         description="what zero-shot compares a text with, a label; a label not named here is taken by its name"
     )
+
+
+class EncodingParams(Section):
+    """The two keys of models.MODEL.train that decide how a trained model reads a text (the only ones in the deps of
+    the evaluate stage). The train stage checks the section as a whole; explained there."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+    max_length: PositiveInt
+    pooling: str

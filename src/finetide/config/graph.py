@@ -38,9 +38,7 @@ def stage_files(root: Path, stage: str, model: str) -> StageFiles:
         )
     entry = stages[stage].get("do", stages[stage])
     outs = [*entry.get("outs", []), *entry.get("metrics", []), *entry.get("plots", [])]
-    return StageFiles(
-        deps=_by_name(entry.get("deps", []), stage, model), outs=_by_name(outs, stage, model)
-    )
+    return StageFiles(deps=_by_name(entry.get("deps", []), stage, model), outs=_by_name(outs, stage, model))
 
 
 def _stages(root: Path) -> dict[str, Any]:

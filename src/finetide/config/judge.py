@@ -17,4 +17,4 @@ class JudgeParams(Section):
     min_slice_rows: PositiveInt = Field(description="slices with fewer test rows are shown and not judged")
     floor: Share = Field(description="the metric must reach this with or without a champion")
     label_floor: Share = Field(description="recall that every judged label must reach")
-    bootstrap: PositiveInt
+    bootstrap: PositiveInt = Field(description="resamples for the interval of the difference")

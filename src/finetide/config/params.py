@@ -13,6 +13,7 @@ from finetide.config.evaluate import EvaluateParams
 from finetide.config.export import ExportParams
 from finetide.config.ingest import IngestParams
 from finetide.config.judge import JudgeParams
+from finetide.config.policy import PolicyParams
 from finetide.config.shift import ShiftParams
 from finetide.config.split import SplitParams
 from finetide.config.train import TrainParams
@@ -22,7 +23,7 @@ ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
 class ModelParams(Section):
-    task: TaskName
+    task: TaskName = Field(description="kind of model")
     seed: Seed
     base: BaseParams
     ingest: IngestParams
@@ -33,6 +34,7 @@ class ModelParams(Section):
     evaluate: EvaluateParams
     export: ExportParams
     judge: JudgeParams
+    policy: PolicyParams
 
 
 class Params(Section):

@@ -14,6 +14,7 @@ from finetide.config.load import PARAMS_FILE, load_section, read_yaml
 from finetide.errors import ConfigError, ProjectError
 
 Model = TypeVar("Model", bound=BaseModel)
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Stage:
     def task(self) -> str:
         return self._scalar("task", TypeAdapter(TaskName))
 
-    def _scalar(self, key: str, adapter: TypeAdapter[Model]) -> Model:
+    def _scalar(self, key: str, adapter: TypeAdapter[Value]) -> Value:
         value = read_yaml(self.root / PARAMS_FILE)["models"][self.model].get(key)
         try:
             return adapter.validate_python(value, strict=True)

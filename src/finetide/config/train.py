@@ -19,8 +19,8 @@ class LayerRule(Section):
 class Duration(Section):
     """Exactly one unit."""
 
-    epochs: PositiveInt | None
-    steps: PositiveInt | None
+    epochs: PositiveInt | None = Field(description="passes over the training rows; null when steps are given")
+    steps: PositiveInt | None = Field(description="optimizer steps; null when epochs are given")
 
     @model_validator(mode="after")
     def _one_unit(self) -> Self:
@@ -32,7 +32,7 @@ class Duration(Section):
 class ProbePhase(Section):
     """Fit the head alone on frozen features, with a solver."""
 
-    kind: Literal["probe"]
+    kind: Literal["probe"] = Field(description="the head alone, by a solver")
     l2: list[Positive] = Field(min_length=1, description="strengths of the L2 penalty to try; validation chooses")
     max_iterations: PositiveInt = Field(description="limit of the L-BFGS solver")
 
@@ -40,16 +40,16 @@ class ProbePhase(Section):
 class TunePhase(Section):
     """Gradient descent with a layer policy."""
 
-    kind: Literal["tune"]
+    kind: Literal["tune"] = Field(description="gradient descent with a layer policy")
     layers: list[LayerRule] = Field(min_length=1, description="ordered rules; every parameter must be covered")
     duration: Duration
-    learning_rate: Positive
-    schedule: Literal["constant", "linear", "cosine"]
+    learning_rate: Positive = Field(description="of AdamW at its peak; rules multiply it")
+    schedule: Literal["constant", "linear", "cosine"] = Field(description="how the rate falls after the warm-up")
     warmup_share: Share = Field(description="share of the steps in which the rate rises from 0")
-    weight_decay: NotNegative
-    max_gradient_norm: Positive
+    weight_decay: NotNegative = Field(description="of AdamW; biases and norms are never decayed")
+    max_gradient_norm: Positive = Field(description="gradients are clipped to this global norm")
     patience: PositiveInt = Field(description="evaluations without a better validation metric before the phase ends")
-    evaluations_per_epoch: PositiveInt
+    evaluations_per_epoch: PositiveInt = Field(description="validations in each epoch, evenly spaced")
 
 
 Phase = Annotated[ProbePhase | TunePhase, Field(discriminator="kind")]
@@ -58,11 +58,11 @@ Phase = Annotated[ProbePhase | TunePhase, Field(discriminator="kind")]
 class TrainParams(Section):
     start: Literal["base", "champion"] = Field(description="weights that a retraining starts from")
     max_length: Annotated[int, Field(ge=8, le=8192)] = Field(description="tokens kept of a text")
-    pooling: Literal["mean", "cls"]
+    pooling: Literal["mean", "cls"] = Field(description="how token vectors become the vector that the head sees")
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(description="before the head, while training")
     batch_rows: PositiveInt = Field(description="rows an optimizer step")
     batch_tokens: PositiveInt = Field(description="padded tokens a forward pass; larger batches are accumulated")
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Literal["auto", "fp32", "bf16"] = Field(description="auto: bf16 where the machine computes in it")
     replay: Share = Field(description="share of the reference training rows that are mixed with the incoming ones")
-    checkpoint_every_steps: PositiveInt
-    phases: list[Phase] = Field(min_length=1)
+    checkpoint_every_steps: PositiveInt = Field(description="a killed run loses at most this much work")
+    phases: list[Phase] = Field(min_length=1, description="run in order; the best on validation is kept")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from finetide.config.base import PositiveInt, Section, Share
 
@@ -17,3 +17,11 @@ class ValidateParams(Section):
     max_quarantine_share: Share = Field(
         description="bad rows up to this share go to the quarantine file; more of them is critical; 0: never quarantine"
     )
+
+
+class LengthParams(Section):
+    """The one key of models.MODEL.train that validate looks at; the train stage checks and explains the section."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+    max_length: PositiveInt

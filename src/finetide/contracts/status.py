@@ -9,9 +9,7 @@ from pydantic import Field
 from finetide.contracts.base import Contract
 from finetide.contracts.metrics import Measure
 
-Outcome = Literal[
-    "promoted", "rejected", "not-needed", "halted", "failed", "stale", "never-run", "running", "ready"
-]
+Outcome = Literal["promoted", "rejected", "not-needed", "halted", "failed", "stale", "never-run", "running", "ready"]
 
 
 class ChampionStatus(Contract):

@@ -1,0 +1,50 @@
+# Everything a newcomer needs; `make help` lists it. Each target makes the virtual environment it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-slow lint bench format constraints clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Finetide needs Python >= 3.11; found: $$($(PYTHON) --version). Use: make PYTHON=python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (once; a few minutes)…"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[base,dev]'
+	@touch $@
+
+setup: $(READY) ## make the virtual environment (the others do it by themselves)
+
+run: $(READY) ## take the default model from raw data to a promoted ONNX bundle, watched by Prefect
+	@$(BIN)/python flows/retrain.py
+
+test: $(READY) ## the default tests, under ten minutes on two cores
+	@$(BIN)/python -m pytest -q
+
+test-slow: $(READY) ## the slow tests: real data, bare environments, many minutes
+	@$(BIN)/python -m pytest -q -m slow
+
+lint: $(READY) ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check src flows tests benchmarks
+	@$(BIN)/ruff format --check src flows tests benchmarks
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY) ## let ruff mend what it can
+	@$(BIN)/ruff check --fix src flows tests benchmarks
+	@$(BIN)/ruff format src flows tests benchmarks
+
+bench: $(READY) ## measure against peers on the same data; writes docs/benchmarks.md
+	@$(BIN)/python benchmarks/run.py
+
+constraints: ## write constraints.txt anew from this environment
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude finetide | sed 's/+cpu//'; } > constraints.new && mv constraints.new constraints.txt
+
+clean: ## remove what runs and tests made; data, ledger and environment stay
+	@rm -rf artifacts .finetide .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,3 @@
+from finetide.cli import main
+
+main()

@@ -1,0 +1,113 @@
+"""Verbs of the life cycle: advance, promote, rollback, exclude, history, approve, reject."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from finetide.cli.shared import ExampleCommand, choose_models, find_project
+
+
+@click.command(cls=ExampleCommand, epilog="finetide advance tickets\nfinetide advance tickets week-47.csv")
+@click.argument("model")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+def advance(model: str, files: tuple[Path, ...]) -> None:
+    """Enter new data: FILES are copied to data/MODEL/raw, versioned by DVC, and the window is computed anew."""
+    from finetide.lifecycle.prepare import advance_window
+
+    root = find_project()
+    choose_models(root, model)
+    lines = advance_window(root, model, files)
+    for line in lines or [f"{model}: nothing new; the window stays as it is"]:
+        click.echo(line)
+
+
+@click.command(cls=ExampleCommand, epilog='finetide promote tickets\nfinetide promote tickets --force --why "outage"')
+@click.argument("model")
+@click.option("--force", is_flag=True, help="Promote although the judge said no; needs --why.")
+@click.option("--why", help="The reason, for the ledger.")
+def promote(model: str, force: bool, why: str | None) -> None:
+    """Put the judged challenger in service (after a plain `dvc repro`; `finetide run` does it by itself)."""
+    from finetide.lifecycle.conclude import promote_challenger
+
+    root = find_project()
+    choose_models(root, model)
+    click.echo(promote_challenger(root, model, force=force, why=why))
+
+
+@click.command(cls=ExampleCommand, epilog="finetide rollback tickets\nfinetide rollback tickets --to v1")
+@click.argument("model")
+@click.option("--to", "version", help="A version that was in service; without it the one before.")
+@click.option("--why", default="rolled back by hand", show_default=True, help="The reason, for the ledger.")
+def rollback(model: str, version: str | None, why: str) -> None:
+    """Put an earlier version back in service; the one left is withdrawn and never promoted again."""
+    from finetide.lifecycle.conclude import roll_back
+
+    root = find_project()
+    choose_models(root, model)
+    click.echo(roll_back(root, model, version, why))
+
+
+@click.command(cls=ExampleCommand, epilog='finetide exclude tickets week-47.csv --why "labels swapped"')
+@click.argument("model")
+@click.argument("file")
+@click.option("--why", required=True, help="The reason, for the ledger.")
+def exclude(model: str, file: str, why: str) -> None:
+    """Keep FILE out of this and all later windows; its bytes stay where they are."""
+    from finetide.lifecycle.prepare import exclude_file
+
+    root = find_project()
+    choose_models(root, model)
+    click.echo(exclude_file(root, model, file, why))
+
+
+@click.command(cls=ExampleCommand, epilog="finetide history tickets\nfinetide history --json")
+@click.argument("model", required=False)
+@click.option("--json", "as_json", is_flag=True, help="The ledger's entries as they are.")
+@click.option("--at", help="What was in service at this time (ISO 8601, UTC).")
+def history(model: str | None, as_json: bool, at: str | None) -> None:
+    """The ledger: what was promoted, rejected, rolled back, when, why, by whom."""
+    from finetide.lifecycle.history import as_lines, entries_of, service_at
+
+    root = find_project()
+    names = choose_models(root, model)
+    if at is not None:
+        for name in names:
+            click.echo(service_at(root, name, at))
+        return
+    found = {name: entries_of(root, name) for name in names}
+    if as_json:
+        plain = {name: [entry.model_dump(mode="json") for entry in entries] for name, entries in found.items()}
+        click.echo(json.dumps({"schema": 1, "models": plain}, ensure_ascii=False, indent=2))
+        return
+    for name, entries in found.items():
+        for line in as_lines(name, entries):
+            click.echo(line)
+
+
+@click.command(cls=ExampleCommand, epilog='finetide approve tickets --why "new country, shift expected"')
+@click.argument("model")
+@click.option("--why", required=True, help="The reason, for the ledger.")
+@click.option("--who", help="Who decides; else git's user.")
+def approve(model: str, why: str, who: str | None) -> None:
+    """Let exactly the present verdicts pass the gate."""
+    from finetide.lifecycle.conclude import decide
+
+    root = find_project()
+    choose_models(root, model)
+    click.echo(decide(root, model, "approved", why, who))
+
+
+@click.command(cls=ExampleCommand, epilog='finetide reject tickets --why "the new labels are wrong"')
+@click.argument("model")
+@click.option("--why", required=True, help="The reason, for the ledger.")
+@click.option("--who", help="Who decides; else git's user.")
+def reject(model: str, why: str, who: str | None) -> None:
+    """Record that the present verdicts shall not pass the gate."""
+    from finetide.lifecycle.conclude import decide
+
+    root = find_project()
+    choose_models(root, model)
+    click.echo(decide(root, model, "rejected", why, who))

@@ -1,0 +1,57 @@
+"""The group of all verbs, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import click
+
+from finetide import __version__
+from finetide.cli.life import advance, approve, exclude, history, promote, reject, rollback
+from finetide.cli.project import check, init, report, run, stage, status
+from finetide.cli.serve import predict, verify
+from finetide.errors import FinetideError
+
+EPILOG = """Exit codes: 0 done (also when nothing was to be done), 2 wrong input, 3 a gate or the judge said no,
+4 another run is at work, 5 git or DVC failed, 6 bytes differ from their hash."""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="finetide")
+def cli() -> None:
+    """Keeps fine-tuned models true to data that moves.
+
+    New data is validated, its shift is measured, the model is fine-tuned, compared with the one in service,
+    exported to ONNX and promoted. Every verb answers to --help, with examples.
+    """
+
+
+for command in (
+    init, check, run, stage, status, report,
+    advance, promote, rollback, exclude, history, approve, reject,
+    predict, verify,
+):  # fmt: skip
+    cli.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the ``finetide`` script; always ends the process."""
+    try:
+        code = cli.main(args=arguments, prog_name="finetide", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except FinetideError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except Exception:
+        click.echo(f"{traceback.format_exc()}\nThis is a bug in Finetide {__version__}, not in your data.", err=True)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

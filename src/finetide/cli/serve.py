@@ -1,0 +1,68 @@
+"""Verbs that work on a bundle: predict, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from finetide.cli.shared import ExampleCommand, find_project
+from finetide.errors import ProjectError
+
+
+@click.command(
+    cls=ExampleCommand,
+    epilog="""
+    finetide predict tickets --input new.csv --output labelled.csv
+    finetide predict serving/tickets/HASH/bundle --input new.jsonl --output out.parquet --scores
+    """,
+)
+@click.argument("model_or_bundle")
+@click.option("--input", "source", required=True, type=click.Path(path_type=Path), help="CSV, JSONL or Parquet")
+@click.option("--output", "target", required=True, type=click.Path(path_type=Path), help="CSV, JSONL or Parquet")
+@click.option("--text", "text_column", help="Column with the text; else the one params.yaml names, else `text`.")
+@click.option("--scores", is_flag=True, help="Add one column a label with its probability.")
+@click.option("--graph", type=click.Choice(["auto", "fp32", "int8"]), default="auto", show_default=True)
+def predict(
+    model_or_bundle: str, source: Path, target: Path, text_column: str | None, scores: bool, graph: str
+) -> None:
+    """Write the input rows plus `label` and `score`, by the model in service or by a bundle."""
+    from finetide.predicting import predict_file
+    from finetide.runtime import load
+
+    if Path(model_or_bundle).is_dir():
+        predictor = load(model_or_bundle, graph=graph)
+    else:
+        root = find_project()
+        name = model_or_bundle if "@" in model_or_bundle else f"{model_or_bundle}@champion"
+        text_column = text_column or _text_column(root, name.split("@")[0], source)
+        predictor = load(name, root=root, graph=graph)
+    rows = predict_file(predictor, source, target, text_column=text_column, scores=scores)
+    click.echo(f"{rows} rows labelled by {predictor.hash[:12]} → {target}")
+
+
+def _text_column(root: Path, model: str, source: Path) -> str | None:
+    """The column that params.yaml names, where the file has it: else predict falls back to `text`."""
+    from finetide.config.ingest import IngestParams
+    from finetide.config.load import load_section, model_names
+    from finetide.predicting import columns_of
+
+    if model not in model_names(root):
+        return None
+    named = load_section(root, f"models.{model}.ingest", IngestParams).columns.text
+    return named if source.is_file() and named in columns_of(source) else None
+
+
+@click.command(cls=ExampleCommand, epilog="finetide verify serving/tickets/HASH/bundle")
+@click.argument("bundle", type=click.Path(path_type=Path))
+def verify(bundle: Path) -> None:
+    """Check every byte of a bundle against its manifest, then replay its reference inputs."""
+    from finetide.runtime import verify as verify_bundle
+
+    if not bundle.is_dir():
+        raise ProjectError("is no bundle folder", where=str(bundle), fix="`finetide status` names the one in service")
+    result = verify_bundle(bundle)
+    click.echo(
+        f"✓ {result.files} files as the manifest says, {result.examples} examples replayed, "
+        f"largest difference {result.max_abs_error:.1e}"
+    )

@@ -1,0 +1,137 @@
+"""The files of a window → one table of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from finetide.config.ingest import IngestParams
+from finetide.contracts.quality import IngestReport
+from finetide.contracts.rows import ROLES, Role
+from finetide.contracts.window import Window, WindowFile
+from finetide.data.problems import Problems
+from finetide.data.readers import ROW_ID, as_strings, brings_labels, load, rows_of, without_empty
+from finetide.data.records import Records
+from finetide.data.table import COLUMNS, frame
+from finetide.data.text import shown
+from finetide.errors import DataError, IntegrityError
+from finetide.files import sha256_file
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """``rows``: all rows in the order of the window, then of the file; ``files``: records by file, excluded ones
+    left out, files of late labels included."""
+
+    rows: pd.DataFrame
+    files: dict[str, int]
+
+    def report(self) -> IngestReport:
+        roles = self.rows["role"].value_counts()
+        return IngestReport(
+            rows=len(self.rows),
+            reference=int(roles.get("reference", 0)),
+            incoming=int(roles.get("incoming", 0)),
+            labelled=int(self.rows["label"].notna().sum()),
+            files=self.files,
+        )
+
+
+def ingest(window: Window, raw: Path, params: IngestParams) -> Ingested:
+    """Read every reference and incoming file of ``window`` below ``raw``.
+
+    Raises:
+        DataError: a file is missing, cannot be read, or is listed twice; a late label has no row.
+        IntegrityError: a file is not the one that the window pinned.
+    """
+    _refuse_doubles(window.files)
+    frames: list[pd.DataFrame] = []
+    late: dict[str, Records] = {}
+    counts: dict[str, int] = {}
+    for file in window.files:
+        role = _role(file)
+        if role is None:
+            continue
+        path = checked_path(file, raw)
+        records = load(path, name=file.path, columns=params.columns, encoding=params.encoding)
+        counts[file.path] = len(records.lines)
+        if brings_labels(records, params.columns):
+            late[file.path] = records
+        else:
+            frames.append(rows_of(records, name=file.path, columns=params.columns, role=role))
+    rows = pd.concat(frames, ignore_index=True) if frames else frame({name: [] for name in COLUMNS})
+    excluded = {file.path for file in window.files if _role(file) is None}
+    for name, records in late.items():
+        rows = join_labels(rows, records, name=name, column=params.columns.label, excluded=excluded)
+    return Ingested(rows, counts)
+
+
+def checked_path(file: WindowFile, raw: Path) -> Path:
+    """Where ``file`` lies, once its bytes are those that the window pinned."""
+    relative = PurePosixPath(file.path)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise DataError(
+            "names a file outside the raw folder", where="window.json", found=file.path, fix="run `finetide advance`"
+        )
+    path = raw / relative
+    if not path.is_file():
+        raise DataError(
+            "is missing, but the window names it",
+            where=file.path,
+            fix="`dvc checkout` brings it back; after adding or moving files, `finetide run`",
+        )
+    found = sha256_file(path)
+    if found != file.sha256:
+        raise IntegrityError(
+            f"is not the file that the window pinned (sha256 {file.sha256})",
+            where=file.path,
+            found=f"sha256 {found}",
+            fix="`dvc checkout` restores it; if the change is meant, give the file a new name and `finetide run`",
+        )
+    return path
+
+
+def join_labels(
+    rows: pd.DataFrame, records: Records, *, name: str, column: str, excluded: set[str] | frozenset[str] = frozenset()
+) -> pd.DataFrame:
+    """``rows`` with the labels that ``records`` brings for them. Labels of rows of an excluded file are left.
+
+    Raises:
+        DataError: by line, a row id that no row has, a label that is missing, or another label than the row has.
+    """
+    problems = Problems(name, "has labels that cannot be joined", fix="correct the lines; a row id is FILE:LINE")
+    ids = as_strings(records, name, ROW_ID)
+    labels = without_empty(as_strings(records, name, column))
+    have: dict[str, str | None] = dict(
+        zip(rows["row_id"], rows["label"].astype(object).where(rows["label"].notna(), None), strict=True)
+    )
+    for line, row_id, label in zip(records.lines, ids, labels, strict=True):
+        if row_id is not None and row_id.rpartition(":")[0] in excluded:
+            continue
+        if row_id is None or row_id not in have:
+            problems.add(line, f"no row has the id {shown(row_id)}")
+        elif label is None:
+            problems.add(line, f"no label for {row_id}")
+        elif have[row_id] not in (None, label):
+            problems.add(line, f"{row_id} has the label {shown(have[row_id])} already, this says {shown(label)}")
+        else:
+            have[row_id] = label
+    problems.raise_if_any()
+    joined = pd.Series([have[row_id] for row_id in rows["row_id"]], index=rows.index, dtype=object)
+    return rows.assign(label=joined.astype(rows["label"].dtype))
+
+
+def _role(file: WindowFile) -> Role | None:
+    return next((role for role in ROLES if role == file.role), None)
+
+
+def _refuse_doubles(files: Sequence[WindowFile]) -> None:
+    paths = [file.path for file in files]
+    doubled = sorted({path for path in paths if paths.count(path) > 1})
+    if doubled:
+        raise DataError(
+            "names a file twice", where="window.json", found=", ".join(doubled), fix="run `finetide advance`"
+        )

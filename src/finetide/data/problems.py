@@ -1,0 +1,38 @@
+"""Many faults of one file in one error: the first twenty by line, and how many there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from finetide.errors import DataError
+
+SHOWN_ROWS = 20
+
+
+@dataclass
+class Problems:
+    """Collects what is wrong with lines of ``file``; ``what`` completes the sentence that begins with its name."""
+
+    file: str
+    what: str
+    fix: str
+    count: int = 0
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        return len(self.lines) >= SHOWN_ROWS
+
+    def add(self, line: int, message: str) -> None:
+        self.count += 1
+        if not self.full:
+            self.lines.append(f"line {line}: {message}")
+
+    def error(self) -> DataError:
+        more = f"\n  … and {self.count - len(self.lines)} more" if self.count > len(self.lines) else ""
+        listed = "".join(f"\n  {line}" for line in self.lines)
+        return DataError(f"{self.what}:{listed}{more}", where=self.file, fix=self.fix)
+
+    def raise_if_any(self) -> None:
+        if self.count:
+            raise self.error()

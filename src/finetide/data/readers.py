@@ -1,0 +1,168 @@
+"""One file of the user → rows in the canonical shape (contracts.rows), or a refusal that names every bad line."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from finetide.config.ingest import ColumnParams
+from finetide.contracts.rows import Role, Split
+from finetide.data.problems import Problems
+from finetide.data.records import Records, read_records
+from finetide.data.table import frame
+from finetide.data.text import shown
+from finetide.errors import DataError
+
+ROW_ID = "row_id"
+SPLIT_WORDS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+
+
+def read_table(path: Path, *, name: str, columns: ColumnParams, encoding: str, role: Role) -> pd.DataFrame:
+    """Read one file of rows.
+
+    Args:
+        name: how the file is called in row ids and messages, POSIX; its ending says the format.
+        encoding: a value of ingest.encoding.
+
+    Returns:
+        Rows with the columns of ``data.table.SCHEMA``, in the order of the file; other columns are dropped. A text
+        that is null is the empty string, an empty label, split or group is missing.
+
+    Raises:
+        DataError: anything about the file that cannot be read without guessing.
+    """
+    return rows_of(load(path, name=name, columns=columns, encoding=encoding), name=name, columns=columns, role=role)
+
+
+def load(path: Path, *, name: str, columns: ColumnParams, encoding: str) -> Records:
+    """The columns of a file that ingest can use, those of a file of late labels included."""
+    return read_records(path, name=name, wanted=_wanted(columns), encoding=encoding)
+
+
+def brings_labels(records: Records, columns: ColumnParams) -> bool:
+    """Is this a file of labels for rows that came without: row ids and labels, and no text?"""
+    return {ROW_ID, columns.label} <= set(records.names) and columns.text not in records.names
+
+
+def rows_of(records: Records, *, name: str, columns: ColumnParams, role: Role) -> pd.DataFrame:
+    """Raises: DataError for missing columns, or values that are no text, label, split or group, by line."""
+    _require_columns(records, name, columns, role)
+    texts = as_strings(records, name, columns.text)
+    splits = as_strings(records, name, columns.split)
+    count = len(records.lines)
+    return frame(
+        {
+            "row_id": [f"{name}:{line}" for line in records.lines],
+            "role": [role] * count,
+            "file": [name] * count,
+            "line": records.lines,
+            "label": without_empty(as_strings(records, name, columns.label)),
+            "split": _splits(without_empty(splits), records.lines, name, columns.split),
+            "group": without_empty(as_strings(records, name, columns.group)),
+            "text": [text or "" for text in texts],
+        }
+    )
+
+
+def as_strings(records: Records, name: str, column: str | None) -> list[str | None]:
+    """A column as strings; all missing when the file does not have it.
+
+    Raises: DataError for values that are lists, objects or bytes, by line.
+    """
+    if column is None or column not in records.values:
+        return [None] * len(records.lines)
+    problems = Problems(name, f"has values in column {column!r} that are no text", fix="give one value a row")
+    strings: list[str | None] = []
+    for line, value in zip(records.lines, records.values[column], strict=True):
+        try:
+            strings.append(value if type(value) is str else as_string(value))
+        except TypeError:
+            problems.add(line, f"{type(value).__name__} {shown(value)}")
+    problems.raise_if_any()
+    return strings
+
+
+def as_string(value: Any) -> str | None:
+    """3 and 3.0 are both ``"3"``, so that a label is the same word in CSV, JSONL and Parquet; NaN is missing.
+
+    Raises: TypeError when the value is no scalar.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, datetime.date)):
+        return str(value)
+    if isinstance(value, (float, decimal.Decimal)):
+        if value != value:
+            return None
+        return str(int(value)) if math.isfinite(value) and value == int(value) else str(value)
+    raise TypeError(type(value).__name__)
+
+
+def without_empty(values: Sequence[str | None]) -> list[str | None]:
+    return [value if value and not value.isspace() else None for value in values]
+
+
+def nearest(word: str, known: Sequence[str]) -> str | None:
+    """The one of ``known`` that was probably meant: equal but for case and spaces, or spelled nearly alike."""
+    plain = {candidate.strip().casefold(): candidate for candidate in reversed(known)}
+    matches = get_close_matches(word.strip().casefold(), list(plain), n=1, cutoff=0.8)
+    return plain[matches[0]] if matches else None
+
+
+def _wanted(columns: ColumnParams) -> list[str]:
+    named = (ROW_ID, columns.text, columns.label, columns.split, columns.group)
+    return list(dict.fromkeys(column for column in named if column is not None))
+
+
+def _require_columns(records: Records, name: str, columns: ColumnParams, role: Role) -> None:
+    """The text always; the others in reference files. An incoming file may lack them, unless it has a name so near
+    that its owner surely meant it: a misspelled label column must not pass for unlabelled rows."""
+    wanted = {"text": columns.text, "label": columns.label, "split": columns.split, "group": columns.group}
+    taken = {column for column in wanted.values() if column}
+    others = [found for found in records.names if found not in taken]
+    missing: list[str] = []
+    for key, column in wanted.items():
+        if column is None or column in records.names:
+            continue
+        near = nearest(column, others)
+        if role == "incoming" and key != "text" and near is None:
+            continue
+        missing.append(f"{column!r} ({key})" + (f", did you mean {near!r}?" if near else ""))
+    if missing:
+        raise DataError(
+            f"has no column {'; '.join(missing)}",
+            where=name,
+            found=", ".join(records.names),
+            fix="name the columns in params.yaml: ingest.columns, or rename them in the file",
+        )
+
+
+def _splits(values: Sequence[str | None], lines: Sequence[int], name: str, column: str | None) -> list[Split | None]:
+    problems = Problems(
+        name, f"has values in column {column!r} that name no split", fix="write train, validation (val, dev) or test"
+    )
+    splits: list[Split | None] = []
+    for line, value in zip(lines, values, strict=True):
+        split = SPLIT_WORDS.get(value.strip().casefold()) if value is not None else None
+        if value is not None and split is None:
+            problems.add(line, shown(value))
+        splits.append(split)
+    problems.raise_if_any()
+    return splits

@@ -1,0 +1,125 @@
+"""The suites that ``finetide init`` writes: JSON of Great Expectations 1.x, made without importing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from finetide.contracts.quality import Severity
+from finetide.errors import DataError
+
+
+def default_suite(task: str) -> dict[str, Any]:
+    """The suite that ``finetide init`` writes to data/MODEL/suite.json; the user adds to it.
+
+    Raises: DataError for a task without one.
+    """
+    if task not in SUITES:
+        raise DataError("there is no suite for this task", where="task", found=task, fix=f"known: {', '.join(SUITES)}")
+    return {
+        "name": task,
+        "expectations": SUITES[task](),
+        "meta": {"notes": "Great Expectations 1.x. Columns: those of rows.parquet, text_length, text_tokens."},
+    }
+
+
+def _expect(kind: str, severity: Severity, notes: str, **kwargs: Any) -> dict[str, Any]:
+    return {"type": f"expect_{kind}", "kwargs": kwargs, "severity": severity, "meta": {"notes": notes}}
+
+
+def _text_classification() -> list[dict[str, Any]]:
+    columns = ["row_id", "role", "file", "line", "label", "split", "group", "text"]
+    return [
+        _expect("table_row_count_to_be_between", "critical", "There is something to learn from.", min_value=1),
+        _expect(
+            "table_columns_to_match_set",
+            "critical",
+            "The table is the one that ingest writes.",
+            column_set=columns,
+            exact_match=False,
+        ),
+        _expect("column_values_to_be_unique", "critical", "A row id names one row.", column="row_id"),
+        _expect(
+            "column_values_to_be_in_set",
+            "critical",
+            "Every row has its role.",
+            column="role",
+            value_set=["reference", "incoming"],
+        ),
+        _expect("column_values_to_not_be_null", "critical", "Every row has a text.", column="text"),
+        _expect(
+            "column_values_to_match_regex",
+            "warning",
+            "The text has a letter or a digit of some script.",
+            column="text",
+            regex=r"\w",
+        ),
+        _expect(
+            "column_values_to_be_between",
+            "warning",
+            "A whole document in one cell is rarely meant.",
+            column="text_length",
+            min_value=1,
+            max_value=20000,
+        ),
+        _expect(
+            "column_values_to_be_between",
+            "warning",
+            "A text of thousands of tokens is cut to a small part of itself.",
+            column="text_tokens",
+            min_value=1,
+            max_value=4096,
+        ),
+        _expect(
+            "column_values_to_not_match_regex",
+            "warning",
+            "Characters lost in a conversion.",
+            column="text",
+            regex="\ufffd",
+        ),
+        _expect(
+            "column_values_to_not_match_regex",
+            "warning",
+            "UTF-8 that was read as Windows-1252.",
+            column="text",
+            regex="Ã[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf]",
+        ),
+        _expect(
+            "column_values_to_not_match_regex",
+            "warning",
+            "Control characters.",
+            column="text",
+            regex=r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]",
+        ),
+        _expect(
+            "column_values_to_not_match_regex",
+            "warning",
+            "A placeholder instead of a text.",
+            column="text",
+            regex=r"(?i)^\s*(n/?a|none|null|nan|undefined|todo|tbd|test|asdf|lorem ipsum.*)\s*$",
+        ),
+        _expect(
+            "column_values_to_not_match_regex",
+            "info",
+            "Markup: it costs tokens, and tells a model where a text comes from.",
+            column="text",
+            regex=r"</?[a-zA-Z][^<>]*>|&[a-z]+;",
+        ),
+        _expect(
+            "column_proportion_of_unique_values_to_be_between",
+            "warning",
+            "Fewer than half of the texts are different ones.",
+            column="text",
+            min_value=0.5,
+        ),
+        _expect(
+            "column_values_to_match_regex",
+            "warning",
+            "A label begins and ends with something visible.",
+            column="label",
+            regex=r"^\S(.*\S)?$",
+        ),
+    ]
+
+
+SUITES: dict[str, Callable[[], list[dict[str, Any]]]] = {"text-classification": _text_classification}

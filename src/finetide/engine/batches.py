@@ -1,0 +1,47 @@
+"""Which rows go together: batches of like length, under a budget of padded tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+Ints = np.ndarray[Any, Any]
+
+
+def by_length(lengths: Ints, budget: int) -> Iterator[list[int]]:
+    """All rows, longest first (so that running out of memory shows at once), a batch holding at most ``budget``
+    padded tokens, and at least one row."""
+    order = np.argsort(-lengths, kind="stable")
+    yield from cut(order.tolist(), lengths, budget)
+
+
+def cut(order: Sequence[int], lengths: Ints, budget: int) -> Iterator[list[int]]:
+    """Cut ``order`` into runs whose padded size, rows × longest, stays within ``budget``."""
+    batch: list[int] = []
+    longest = 0
+    for place in order:
+        grown = max(longest, int(lengths[place]))
+        if batch and grown * (len(batch) + 1) > budget:
+            yield batch
+            batch, grown = [], int(lengths[place])
+        batch.append(place)
+        longest = grown
+    if batch:
+        yield batch
+
+
+def epoch(lengths: Ints, rows: int, rng: np.random.Generator, *, pool: int = 50) -> list[list[int]]:
+    """Batches of ``rows`` rows for one pass, in random order, of like length.
+
+    Rows are shuffled, then sorted by length within pools of ``pool`` batches, so that padding is small and every epoch
+    mixes anew; then the batches are shuffled. Every row comes exactly once.
+    """
+    shuffled = rng.permutation(len(lengths))
+    batches: list[list[int]] = []
+    for start in range(0, len(shuffled), rows * pool):
+        part = shuffled[start : start + rows * pool]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        batches += [part[first : first + rows].tolist() for first in range(0, len(part), rows)]
+    return [batches[place] for place in rng.permutation(len(batches))]

@@ -1,0 +1,103 @@
+"""Running a model over rows without training it: in length order, each row's result back in its place."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from finetide.engine.batches import by_length
+from finetide.engine.precision import choose, choose_device
+from finetide.files import write_bytes
+from finetide.task import Built, Examples, Task
+
+FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+Batch = Mapping[str, torch.Tensor]
+Step = Callable[[torch.nn.Module, Batch], torch.Tensor]
+
+
+def embed(
+    task: Task, built: Built, examples: Examples, *, batch_tokens: int, cache: Path | None, precision: str = "auto"
+) -> FloatArray:
+    """What the head sees of each row, [rows, hidden] float32, in the order of ``examples``.
+
+    Args:
+        batch_tokens: padded tokens a forward pass.
+        cache: folder for results, keyed by weights, inputs and precision; None computes anew.
+    """
+    if cache is None:
+        return _over(task, built, examples, task.features, batch_tokens, precision, "embedding")
+    path = cache / f"{_key(built, examples, batch_tokens, precision)}.npy"
+    if path.exists():
+        found: FloatArray = np.load(path, allow_pickle=False)
+        if len(found) == len(examples.ids):
+            return found
+    result = _over(task, built, examples, task.features, batch_tokens, precision, "embedding")
+    _save(path, result)
+    return result
+
+
+def predict(task: Task, built: Built, examples: Examples, *, batch_tokens: int, precision: str = "fp32") -> FloatArray:
+    """The model's outputs, [rows, labels] float32, in the order of ``examples``.
+
+    fp32 unless told otherwise: what is reported, and compared with the exported file, is not rounded for speed.
+    """
+    return _over(task, built, examples, task.outputs, batch_tokens, precision, "predicting")
+
+
+def to_device(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+def _over(
+    task: Task, built: Built, examples: Examples, step: Step, batch_tokens: int, precision: str, what: str
+) -> FloatArray:
+    device = choose_device()
+    chosen = choose(precision, device)
+    module = built.module.to(device)
+    was_training = module.training
+    module.eval()
+    parts: list[tuple[list[int], Any]] = []
+    batches = list(by_length(examples.lengths, batch_tokens))
+    with (
+        torch.inference_mode(),
+        tqdm(total=len(examples.ids), desc=what, unit="row", file=sys.stderr, disable=not sys.stderr.isatty()) as bar,
+    ):
+        for index in batches:
+            batch = to_device(task.collate(built, examples, index), device)
+            with chosen.autocast(device):
+                values = step(module, batch)
+            parts.append((index, values.float().cpu().numpy()))
+            bar.update(len(index))
+    module.train(was_training)
+    width = parts[0][1].shape[1] if parts else 0
+    result = np.zeros((len(examples.ids), width), dtype=np.float32)
+    for index, values in parts:
+        result[index] = values
+    return result
+
+
+def _key(built: Built, examples: Examples, batch_tokens: int, precision: str) -> str:
+    digest = hashlib.sha256()
+    head = f"{torch.__version__} {batch_tokens} {choose(precision, choose_device()).name} {built.settings.pooling}"
+    digest.update(head.encode())
+    for name, value in built.module.state_dict().items():
+        if not name.startswith("head."):  # features lie below the head
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+    for item in examples.inputs:
+        digest.update(repr(item).encode())
+    return digest.hexdigest()
+
+
+def _save(path: Path, values: FloatArray) -> None:
+    stream = io.BytesIO()
+    np.save(stream, values, allow_pickle=False)
+    write_bytes(path, stream.getvalue())

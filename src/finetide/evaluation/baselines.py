@@ -1,0 +1,148 @@
+"""What a fine-tuned model must beat to be worth its cost. Features in, label indices out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+
+from finetide.errors import ConfigError
+from finetide.evaluation.align import align, label_indices
+from finetide.metrics.classification import FloatArray, IntArray
+
+# Inverse strengths of the L2 penalty that the reference-only probe tries, from strong to weak.
+PROBE_STRENGTHS = (0.01, 0.1, 1.0, 10.0)
+PROBE_ITERATIONS = 5000
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Features of the untouched base: of rows by id, shape [rows, hidden], and of the label texts [labels, hidden]."""
+
+    ids: tuple[str, ...]
+    rows: FloatArray
+    labels: FloatArray
+
+    def of(self, rows: pd.DataFrame) -> FloatArray:
+        return align(list(rows["row_id"]), self.ids, self.rows)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The linear probe that training started from: weight [labels, hidden], bias [labels]."""
+
+    weight: FloatArray
+    bias: FloatArray
+
+
+def rows_needed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose base features the baselines use: labelled test rows and, where there are incoming rows, the
+    labelled reference rows that the reference-only probe learns from."""
+    wanted = rows["split"] == "test"
+    if (rows["role"] == "incoming").any():
+        wanted |= rows["role"] == "reference"
+    return rows[wanted & rows["label"].notna()]
+
+
+def predict_all(
+    rows: pd.DataFrame, test: pd.DataFrame, frozen: Frozen, trained: Probe, labels: Sequence[str]
+) -> dict[str, IntArray]:
+    """Label indices of the test rows by baseline, in the order of ``test``.
+
+    Args:
+        rows: the whole table; training and validation rows are read from it.
+        labels: of the model. Rows with another label teach a baseline nothing, as they taught the model nothing.
+    """
+    taught = rows[rows["label"].isin(list(labels))]
+    train = taught[taught["split"] == "train"]
+    features = frozen.of(test)
+    found = {
+        "majority": majority(label_indices(list(train["label"]), labels), len(test)),
+        "zero-shot": zero_shot(features, frozen.labels),
+        "probe": probe(features, trained),
+    }
+    reference = taught[taught["role"] == "reference"]
+    if (rows["role"] == "incoming").any() and (reference["split"] == "train").any():
+
+        def side(split: str) -> tuple[FloatArray, IntArray]:
+            part = reference[reference["split"] == split]
+            return frozen.of(part), label_indices(list(part["label"]), labels)
+
+        found["probe-reference-only"] = reference_probe(side("train"), side("validation"), features)
+    return found
+
+
+def majority(train: IntArray, rows: int) -> IntArray:
+    """The most frequent label of the training rows (the first of equals) for each of ``rows`` rows."""
+    return np.full(rows, int(np.bincount(train).argmax()), dtype=np.int64)
+
+
+def label_texts(labels: Sequence[str], descriptions: Mapping[str, str]) -> list[str]:
+    """What zero-shot compares a text with: the label's description, else its name with _ and - as spaces.
+
+    Raises:
+        ConfigError: when a description names no label of the model; it would have no effect.
+    """
+    for name in descriptions:
+        if name not in labels:
+            near = get_close_matches(name, labels, n=1)
+            raise ConfigError(
+                f"evaluate.label_descriptions.{name}: the model has no such label",
+                where="params.yaml",
+                fix=f"did you mean {near[0]!r}?" if near else f"labels: {', '.join(labels)}",
+            )
+    return [descriptions.get(label, label.replace("_", " ").replace("-", " ")) for label in labels]
+
+
+def zero_shot(features: FloatArray, label_features: FloatArray) -> IntArray:
+    """Label whose text lies nearest by cosine.
+
+    Args:
+        features: of the rows, shape [rows, hidden]. label_features: of the labels' texts, shape [labels, hidden].
+    """
+    return np.asarray((_unit(features) @ _unit(label_features).T).argmax(axis=1), dtype=np.int64)
+
+
+def probe(features: FloatArray, trained: Probe) -> IntArray:
+    """What the linear probe says of features of shape [rows, hidden]."""
+    logits = features.astype(np.float64) @ trained.weight.astype(np.float64).T + trained.bias
+    return np.asarray(logits.argmax(axis=1), dtype=np.int64)
+
+
+def reference_probe(
+    train: tuple[FloatArray, IntArray], validation: tuple[FloatArray, IntArray], features: FloatArray
+) -> IntArray:
+    """Logistic regression on the frozen features of reference rows alone: what one has without the incoming labels.
+
+    Args:
+        train, validation: features [rows, hidden] and label indices [rows] of reference rows. The strength of the
+            penalty with the best accuracy on ``validation`` wins, the strongest of equals.
+        features: of the rows to predict.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    inputs, truth = train
+    if len(np.unique(truth)) == 1:
+        return np.full(len(features), truth[0], dtype=np.int64)
+    mean, scale = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64) + 1e-8
+
+    def predict(model: LogisticRegression, rows: FloatArray) -> IntArray:
+        return np.asarray(model.predict((rows - mean) / scale), dtype=np.int64)
+
+    fitted = [
+        LogisticRegression(C=strength, max_iter=PROBE_ITERATIONS, tol=1e-3).fit((inputs - mean) / scale, truth)
+        for strength in PROBE_STRENGTHS
+    ]
+    held_features, held_truth = validation
+    if len(held_truth) == 0:
+        return predict(fitted[PROBE_STRENGTHS.index(1.0)], features)
+    right = [int((predict(model, held_features) == held_truth).sum()) for model in fitted]
+    return predict(fitted[int(np.argmax(right))], features)
+
+
+def _unit(features: FloatArray) -> FloatArray:
+    values = features.astype(np.float64)
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))

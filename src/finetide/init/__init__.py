@@ -1,0 +1,1 @@
+"""``finetide init``: a complete project on the user's own files."""

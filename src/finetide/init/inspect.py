@@ -1,0 +1,52 @@
+"""Looks at the user's files before anything is written, so that a wrong column costs seconds and leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetide.config.ingest import ColumnParams
+from finetide.contracts.rows import Role
+from finetide.data.readers import read_table
+from finetide.errors import DataError, InputError
+
+SAMPLE_EPOCH_ROWS = 24_000
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Rows and labels seen in all files together; ``epochs`` is what a tune phase of this size starts with."""
+
+    rows: int
+    labels: tuple[str, ...]
+    epochs: int
+    why_epochs: str
+
+
+def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: ColumnParams, encoding: str) -> Inspection:
+    """Read every file as ingest will.
+
+    Raises:
+        InputError: two files of one name. DataError: whatever ingest would refuse.
+    """
+    names: dict[str, Path] = {}
+    for path in [*reference, *incoming]:
+        if not path.is_file():
+            raise DataError("no such file", where=str(path), fix="give --reference and --incoming existing files")
+        if path.name in names:
+            raise InputError(
+                f"two files are named {path.name!r}", where=str(path), fix="rename one: all go to one folder"
+            )
+        names[path.name] = path
+    rows = 0
+    labels: set[str] = set()
+    roles: list[tuple[Role, Sequence[Path]]] = [("reference", reference), ("incoming", incoming)]
+    for role, paths in roles:
+        for path in paths:
+            table = read_table(path, name=path.name, columns=columns, encoding=encoding, role=role)
+            rows += len(table)
+            if role == "reference":
+                labels.update(label for label in table["label"] if isinstance(label, str))
+    epochs = max(2, min(8, round(SAMPLE_EPOCH_ROWS / max(rows, 1))))
+    return Inspection(rows, tuple(sorted(labels)), epochs, f"about {SAMPLE_EPOCH_ROWS} row visits for {rows} rows")

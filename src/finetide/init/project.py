@@ -1,0 +1,176 @@
+"""Writes a new project: look first, then write everything, or leave nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from finetide.base import pin
+from finetide.config.base import NAME_PATTERN
+from finetide.config.ingest import ColumnParams
+from finetide.config.load import check
+from finetide.config.params import Params
+from finetide.data.suites import default_suite
+from finetide.errors import InputError, ProjectError, ToolError
+from finetide.files import write_bytes, write_json, write_text
+from finetide.init.inspect import Inspection, inspect
+from finetide.pipeline import codelock, dvc
+from finetide.registry.window import first_window
+
+PRESETS = ("text-classification",)
+GITIGNORE = "/artifacts/\n/serving/\n/.finetide/\n__pycache__/\n"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the person asked for, as given."""
+
+    task: str
+    name: str
+    reference: tuple[Path, ...]
+    incoming: tuple[Path, ...]
+    columns: ColumnParams
+    base: str
+    revision: str | None
+
+
+def create(folder: Path, wanted: Wanted) -> Iterator[str]:
+    """Write the project; yields a line for each thing done.
+
+    Raises:
+        InputError: wrong arguments. DataError: files that ingest would refuse. BaseModelError: an unusable base.
+        In each case ``folder`` is as it was.
+    """
+    _check_arguments(folder, wanted)
+    seen = inspect(wanted.reference, wanted.incoming, wanted.columns, encoding="auto")
+    yield f"read {seen.rows} rows with {len(seen.labels)} labels"
+    params = _params(wanted, seen, folder)
+    with _all_or_nothing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_files(folder, wanted, params)
+        _init_tools(folder)
+        raw = folder / "data" / wanted.name / "raw"
+        names = sorted(path.name for path in raw.iterdir())
+        dvc.checked(folder, ["add", "--quiet", *[f"data/{wanted.name}/raw/{name}" for name in names]])
+        codelock.refresh(folder)
+    yield f"wrote {folder}: params.yaml, dvc.yaml, prefect.yaml, finetide.lock, data/{wanted.name}/"
+    yield f"tune phase: {seen.epochs} epochs ({seen.why_epochs}); change it in params.yaml"
+    yield f"next: cd {folder} && finetide run"
+
+
+def _check_arguments(folder: Path, wanted: Wanted) -> None:
+    if wanted.task not in PRESETS:
+        raise InputError("unknown task", where="--task", found=wanted.task, fix=f"one of: {', '.join(PRESETS)}")
+    if not re.match(NAME_PATTERN, wanted.name):
+        raise InputError(
+            "must be lower-case letters, digits and dashes, start with a letter, at most 40",
+            where="--name",
+            found=wanted.name,
+        )
+    if folder.exists() and not folder.is_dir():
+        raise InputError("is a file", where=str(folder), fix="name a new folder")
+    if (folder / "params.yaml").exists():
+        raise InputError("is a project already", where=str(folder), fix="name a new folder")
+    strangers = [path.name for path in folder.iterdir() if path.name != ".git"] if folder.is_dir() else []
+    if strangers:
+        raise InputError(f"is not empty ({strangers[0]} is there)", where=str(folder), fix="name a new folder")
+
+
+def _params(wanted: Wanted, seen: Inspection, folder: Path) -> dict[str, Any]:
+    yaml = YAML()
+    preset = yaml.load((files("finetide.init") / "presets" / f"{wanted.task}.yaml").read_text(encoding="utf-8"))
+    pinned = pin(_source(wanted.base), wanted.revision, folder)
+    preset["base"].update(source=pinned.source, revision=pinned.revision, sha256=pinned.sha256)
+    preset["ingest"]["columns"].update(wanted.columns.model_dump())
+    for phase in preset["train"]["phases"]:
+        if phase["kind"] == "tune":
+            phase["duration"]["epochs"] = seen.epochs
+    document: dict[str, Any] = {"schema": 1, "models": {wanted.name: preset}}
+    check(document, Params, file="params.yaml")
+    return document
+
+
+def _source(base: str) -> str:
+    """``--base`` as params.yaml spells it: a prefix is kept, an existing folder is a path, anything else a hub id."""
+    if base.startswith(("package:", "path:", "hub:")):
+        return base
+    if Path(base).is_dir():
+        return f"path:{Path(base).resolve()}"
+    return f"hub:{base}"
+
+
+def _write_files(folder: Path, wanted: Wanted, params: dict[str, Any]) -> None:
+    resources = files("finetide.init")
+    stream = StringIO()
+    stream.write("# Every number of the project; there are no defaults in the code. `finetide check` reads it.\n")
+    YAML().dump(params, stream)
+    write_text(folder / "params.yaml", stream.getvalue())
+    write_bytes(folder / "dvc.yaml", (resources / "dvc.yaml").read_bytes())
+    for name in ("prefect.yaml", "README.md"):
+        text = (resources / "templates" / name).read_text(encoding="utf-8")
+        write_text(folder / name, text.replace("MODEL_NAME", wanted.name))
+    write_text(folder / ".gitignore", GITIGNORE)
+    write_text(folder / "approvals" / wanted.name / ".gitkeep", "")
+    data = folder / "data" / wanted.name
+    write_json(data / "suite.json", default_suite(wanted.task))
+    first_window(folder, wanted.name, reference=wanted.reference, incoming=wanted.incoming)
+
+
+def _init_tools(folder: Path) -> None:
+    inside = _git(folder, "rev-parse", "--is-inside-work-tree", check=False)
+    if inside != "true":
+        _git(folder, "init", "--quiet")
+    top = Path(_git(folder, "rev-parse", "--show-toplevel"))
+    nested = top.resolve() != folder.resolve()
+    dvc_init(folder, nested=nested)
+
+
+def dvc_init(folder: Path, *, nested: bool) -> None:
+    """DVC set up as this project needs it: no telemetry, no update check, copies instead of links (ONNX refuses
+    linked files), nothing staged behind the user's back."""
+    command = ["init", "--quiet", *(["--subdir"] if nested else [])]
+    outcome = dvc.call(folder, command, initialised=False)
+    if outcome.code != 0:
+        raise ToolError(f"`dvc init` failed:\n{outcome.output.strip()}", where=str(folder))
+    write_text(
+        folder / ".dvc" / "config",
+        "[core]\n    analytics = false\n    check_update = false\n    autostage = false\n"
+        '[cache]\n    type = "reflink,copy"\n',
+    )
+
+
+@contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[None]:
+    """Remove what was written into a folder that was not there, or was empty, when anything fails."""
+    existed = folder.exists()
+    had = {path.name for path in folder.iterdir()} if existed else set()
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            for path in folder.iterdir():
+                if path.name not in had:
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+        raise
+
+
+def _git(folder: Path, *arguments: str, check: bool = True) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise ProjectError("git is not installed", fix="install git, then run this again") from error
+    if check and done.returncode != 0:
+        raise ToolError(f"`git {' '.join(arguments)}` failed:\n{done.stderr.strip()}", where=str(folder))
+    return done.stdout.strip()

@@ -1,0 +1,182 @@
+"""After the stages: promote, reject or acknowledge, and say how the run ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from finetide.config.graph import stage_files
+from finetide.config.load import load_section
+from finetide.config.policy import PolicyParams
+from finetide.contracts.gate import verdict_hash
+from finetide.contracts.judge import JudgeVerdict
+from finetide.contracts.ledger import LedgerEntry
+from finetide.contracts.status import Outcome
+from finetide.contracts.window import Window
+from finetide.errors import GateError, InputError, ProjectError
+from finetide.files import sha256_file
+from finetide.lifecycle import outputs
+from finetide.lifecycle.restore import restore
+from finetide.pipeline import journal
+from finetide.pipeline.graph import of_model, read
+from finetide.pipeline.run import dirty
+from finetide.registry import approvals, history, ledger, service
+from finetide.registry.window import window_path
+
+EXIT_CODES: dict[str, int] = {"halted": GateError.exit_code, "rejected": GateError.exit_code}
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """How a run ended. ``new`` is False when nothing was to be done; ``exit_code`` is then 0 whatever came before."""
+
+    outcome: Outcome
+    reason: str
+    exit_code: int
+    new: bool
+
+
+def training_needed(root: Path, model: str) -> tuple[bool, str]:
+    """The policy between gate and train: is this window worth a retraining? With the reason."""
+    window = Window.read(window_path(root, model))
+    if window.champion is None:
+        return True, "no champion yet"
+    shift = outputs.shift(root, model)
+    if shift is None:
+        raise ProjectError("is missing", where="shift.json", fix=f"run `finetide run {model}`")
+    policy = load_section(root, f"models.{model}.policy", PolicyParams)
+    if shift.verdict in policy.retrain_on:
+        return True, f"shift verdict {shift.verdict} is worth a retraining (policy.retrain_on)"
+    return False, f"shift verdict {shift.verdict}: {shift.sentence}"
+
+
+def conclude(root: Path, model: str) -> Conclusion:
+    """Read the verdict files and act on them, once: a second call finds its ledger entry and does nothing."""
+    stale = dirty(root, of_model(read(root), model))
+    if failed := _failure(root, model, stale):
+        return failed
+    entries = ledger.read(root, model)
+    needed, reason = training_needed(root, model)
+    if not needed:
+        return _acknowledge(root, model, entries, reason)
+    if stale:
+        return Conclusion("stale", f"stale: {', '.join(sorted(stale))}", 0, new=False)
+    return _judge(root, model, entries)
+
+
+def promote_challenger(root: Path, model: str, *, force: bool, why: str | None) -> str:
+    """`finetide promote`. Raises: GateError when the judge said no and ``force`` is not given."""
+    if force and not why:
+        raise InputError("--force needs a reason for the ledger", where="--why", fix='add --why "…"')
+    stale = dirty(root, of_model(read(root), model))
+    verdict = outputs.judge(root, model)
+    if verdict is None or stale:
+        raise ProjectError(
+            "there is no judged challenger that is up to date", where=model, fix=f"run `finetide run {model}`"
+        )
+    entries = ledger.read(root, model)
+    current = history.champion(entries)
+    if current is not None and current.bundle_hash == verdict.challenger_hash:
+        return f"{model}: {current.version} ({verdict.challenger_hash[:12]}) is in service already"
+    entry = _promote(root, model, verdict, why or verdict.reason, force_reason=why if force else None)
+    return f"{model}: {entry.version} ({verdict.challenger_hash[:12]}) is in service"
+
+
+def roll_back(root: Path, model: str, version: str | None, why: str) -> str:
+    entries = ledger.read(root, model)
+    target = history.versions(entries).get(version) if version else history.previous_champion(entries)
+    if target is not None and target.bundle_hash:
+        restore(root, model, target.bundle_hash)
+    entry = service.rollback(root, model, version, reason=why)
+    return f"{model}: {entry.version} is back in service; the version left is withdrawn"
+
+
+def decide(root: Path, model: str, decision: Literal["approved", "rejected"], why: str, who: str | None) -> str:
+    """`finetide approve` and `reject`: a file for the gate and an entry in the ledger, for exactly these verdicts."""
+    paths = outputs.verdict_paths(root, model)
+    missing = [path.name for path in paths if not path.exists()]
+    if missing:
+        raise ProjectError(f"{', '.join(missing)} is missing", where=model, fix=f"run `finetide run {model}` first")
+    found = verdict_hash(*paths)
+    path = approvals.write_approval(root, model, found, decision, why=why, who=who)
+    event: Literal["approved", "refused"] = "approved" if decision == "approved" else "refused"
+    window = Window.read(window_path(root, model))
+    service.record(root, model, event, reason=why, window=window, who=who, hashes={"verdict": found})
+    ending = f"; next: finetide run {model}" if decision == "approved" else ""
+    return f"{model}: {decision} verdict {found[:12]} in {path.relative_to(root)}{ending}"
+
+
+def _failure(root: Path, model: str, stale: set[str]) -> Conclusion | None:
+    """The newest failure that still stands: a stage that failed last and is stale now."""
+    events = journal.last_of_stage(root, model)
+    for name, event in events.items():
+        if event["state"] == "failed" and f"{name}@{model}" in stale:
+            halted = int(event["exit"]) == GateError.exit_code
+            outcome: Outcome = "halted" if halted else "failed"
+            return Conclusion(outcome, f"{name}: {event['error']}", int(event["exit"]), new=True)
+    return None
+
+
+def _acknowledge(root: Path, model: str, entries: list[LedgerEntry], reason: str) -> Conclusion:
+    pinned = sha256_file(window_path(root, model))
+    done = any(entry.event == "not-needed" and entry.hashes.get("window") == pinned for entry in entries)
+    if not done:
+        window = Window.read(window_path(root, model))
+        service.record(root, model, "not-needed", reason=reason, window=window, hashes=_hashes(root, model))
+    return Conclusion("not-needed", reason, 0, new=not done)
+
+
+def _judge(root: Path, model: str, entries: list[LedgerEntry]) -> Conclusion:
+    verdict = outputs.judge(root, model)
+    if verdict is None:
+        return Conclusion("never-run", "nothing was judged yet", 0, new=False)
+    if verdict.challenger_hash in history.withdrawn(entries):
+        return Conclusion(
+            "rejected", "this bundle was withdrawn by a rollback and stays out", 0, new=False
+        )
+    pinned = sha256_file(window_path(root, model))
+    for entry in entries:
+        same = entry.bundle_hash == verdict.challenger_hash and entry.hashes.get("window") == pinned
+        if same and entry.event in ("promoted", "rejected"):
+            outcome: Outcome = "promoted" if entry.event == "promoted" else "rejected"
+            return Conclusion(outcome, entry.reason, 0, new=False)
+    if verdict.verdict == "reject":
+        service.record(
+            root,
+            model,
+            "rejected",
+            reason=verdict.reason,
+            window=Window.read(window_path(root, model)),
+            bundle_hash=verdict.challenger_hash,
+            hashes=_hashes(root, model),
+        )
+        return Conclusion("rejected", verdict.reason, EXIT_CODES["rejected"], new=True)
+    entry = _promote(root, model, verdict, verdict.reason, force_reason=None)
+    return Conclusion("promoted", f"{entry.version} is in service: {verdict.reason}", 0, new=True)
+
+
+def _promote(root: Path, model: str, verdict: JudgeVerdict, reason: str, force_reason: str | None) -> LedgerEntry:
+    return service.promote(
+        root,
+        model,
+        verdict,
+        bundle=root / stage_files(root, "export", model).outs["bundle"],
+        weights=root / stage_files(root, "train", model).outs["model"],
+        window=Window.read(window_path(root, model)),
+        reason=reason,
+        hashes=_hashes(root, model),
+        force_reason=force_reason,
+    )
+
+
+def _hashes(root: Path, model: str) -> dict[str, str]:
+    """What the decision was made on, by file."""
+    files = {
+        "window": window_path(root, model),
+        "quality": outputs.path_of(root, model, "validate", "quality.json"),
+        "shift": outputs.path_of(root, model, "shift", "shift.json"),
+        "judge": outputs.path_of(root, model, "judge", "judge.json"),
+        "data": outputs.path_of(root, model, "split", "split.parquet"),
+    }
+    return {name: sha256_file(path) for name, path in files.items() if path.exists()}

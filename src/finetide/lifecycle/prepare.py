@@ -1,0 +1,72 @@
+"""Before any stage runs: take in what is new, pin it, and bring back what is missing on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from finetide.config.graph import stage_files
+from finetide.config.load import load_section
+from finetide.config.train import TrainParams
+from finetide.contracts.window import Window
+from finetide.files import write_text
+from finetide.lifecycle.restore import restore
+from finetide.pipeline import codelock, dvc
+from finetide.registry import history, ledger, raw, service
+from finetide.registry.window import advance, window_path
+
+
+def prepare(root: Path, model: str) -> list[str]:
+    """Everything that a run needs; one line for each thing that was done. Doing it twice changes nothing."""
+    lines = _restore_champion(root, model)
+    service.reconcile(root, model)
+    lines += advance_window(root, model, ())
+    lines += _fetch_raw(root, model)
+    pinned = Window.read(window_path(root, model)).champion
+    if pinned is not None:  # the judge scores it
+        lines += restore(root, model, pinned.hash)
+    lines += [f"finetide.lock: {line}" for line in codelock.refresh(root)]
+    keep = root / stage_files(root, "gate", model).deps[model] / ".gitkeep"
+    if not keep.exists():
+        write_text(keep, "")
+    return lines
+
+
+def advance_window(root: Path, model: str, files: Sequence[Path]) -> list[str]:
+    """Copy FILES in, compute the roles anew, version new files with DVC."""
+    start = load_section(root, f"models.{model}.train", TrainParams).start
+    _, lines = advance(root, model, files, start)
+    folder = raw.raw_folder(root, model)
+    fresh = [folder / name for name in raw.listing(folder) if raw.pointer(folder, name) is None]
+    if fresh:
+        dvc.checked(root, ["add", "--quiet", *[str(path.relative_to(root)) for path in fresh]])
+        lines += [f"dvc add {path.relative_to(root)}" for path in fresh]
+        lines.append(f"commit when you like: {folder.relative_to(root)}, {window_path(root, model).relative_to(root)}")
+    return lines
+
+
+def exclude_file(root: Path, model: str, file: str, why: str) -> str:
+    """Window and ledger; the file's bytes stay where they are."""
+    service.exclude(root, model, file, reason=why)
+    return f"{model}: {file} is excluded from this and all later windows ({why})"
+
+
+def _fetch_raw(root: Path, model: str) -> list[str]:
+    """Bring raw files back that are pinned and not on disk: from DVC's cache, else from the remote."""
+    path = window_path(root, model)
+    window = Window.read(path)
+    folder = raw.raw_folder(root, model)
+    wanted = [folder / file.path for file in window.files if file.role != "excluded"]
+    missing = [file for file in wanted if not file.exists()]
+    pointers = [f"{file.relative_to(root)}.dvc" for file in missing if Path(f"{file}.dvc").exists()]
+    if not pointers:
+        return []
+    if dvc.call(root, ["checkout", "--quiet", *pointers]).code != 0:
+        dvc.checked(root, ["pull", "--quiet", *pointers])
+    return [f"fetched {pointer.removesuffix('.dvc')} (DVC)" for pointer in pointers]
+
+
+def _restore_champion(root: Path, model: str) -> list[str]:
+    """In a fresh clone the ledger's tags are there and the store is empty: what is in service comes back first."""
+    champion = history.champion(ledger.read(root, model))
+    return [] if champion is None or not champion.bundle_hash else restore(root, model, champion.bundle_hash)

@@ -1,0 +1,85 @@
+"""Brings a promoted model back by hash: from DVC's cache or remote, through the dvc.lock of the run that made it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+
+from finetide.config.graph import stage_files
+from finetide.errors import IntegrityError, ToolError
+from finetide.pipeline import dvc
+from finetide.registry import history, ledger, store
+from finetide.registry.git import open_repository
+
+
+def restore(root: Path, model: str, bundle_hash: str) -> list[str]:
+    """Put a promoted bundle and its training weights back into the store, unless they are there.
+
+    Raises:
+        IntegrityError: the ledger never promoted this hash, or neither cache nor remote has its bytes.
+    """
+    if not store.missing(root, model, bundle_hash):
+        return []
+    entry = history.promotion(ledger.read(root, model), bundle_hash)
+    if entry is None:
+        raise IntegrityError("was never promoted, says the ledger", where=model, found=bundle_hash)
+    bundle = stage_files(root, "export", model).outs["bundle"]
+    weights = stage_files(root, "train", model).outs["model"]
+    scratch = root / ".finetide" / "restore"
+    scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    try:
+        _unpack(root, ledger.run_commit(root, model, entry.sequence), folder)
+        _configure(root, folder)
+        targets = [str(bundle), str(weights)]
+        if dvc.call(folder, ["checkout", *targets]).code != 0:
+            pulled = dvc.call(folder, ["pull", *targets])
+            if pulled.code != 0:
+                raise IntegrityError(
+                    f"{entry.version} is neither in DVC's cache nor in a remote",
+                    where=model,
+                    found=bundle_hash,
+                    fix="bring the cache back, or push it from the checkout that promoted it: dvc push",
+                )
+        kept = store.keep(root, model, folder / bundle, folder / weights)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if kept != bundle_hash:
+        raise IntegrityError("is not what DVC brought back", where=f"{model} {entry.version}", found=kept)
+    return [f"brought back {entry.version} ({bundle_hash[:12]}) from DVC"]
+
+
+def _unpack(root: Path, commit: str, folder: Path) -> None:
+    """The files that decide that run, out of its commit."""
+    repository = open_repository(root)
+    names = [f"{repository.prefix}{name}" for name in ("dvc.yaml", "dvc.lock", "params.yaml", "finetide.lock")]
+    packed = repository.git("archive", "--format=tar", commit, "--", *[f":(top){name}" for name in names])
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        for member in archive.getmembers():
+            name = Path(member.name).name
+            stream = archive.extractfile(member) if member.isfile() else None
+            if stream is not None and f"{repository.prefix}{name}" in names:
+                (folder / name).write_bytes(stream.read())
+
+
+def _configure(root: Path, folder: Path) -> None:
+    """A DVC project of its own that shares this project's cache and knows its remotes."""
+    (folder / ".dvc").mkdir()
+    for name in ("config", "config.local"):
+        if (root / ".dvc" / name).exists():
+            shutil.copyfile(root / ".dvc" / name, folder / ".dvc" / name)
+    remotes = [line.split() for line in dvc.checked(root, ["remote", "list"]).splitlines() if line.strip()]
+    settings = [["core.no_scm", "true"], ["cache.dir", dvc.checked(root, ["cache", "dir"]).strip()]]
+    settings += [[f"remote.{remote[0]}.url", _absolute(root, remote[1])] for remote in remotes]
+    for name, value in settings:
+        outcome = dvc.call(folder, ["config", "--local", name, value])
+        if outcome.code != 0:
+            raise ToolError(f"`dvc config {name}` failed:\n{outcome.output}", where=str(folder))
+
+
+def _absolute(root: Path, url: str) -> str:
+    """DVC resolves a relative remote against the .dvc folder, which is another one here."""
+    return url if "://" in url else str((root / ".dvc" / url).resolve() if not Path(url).is_absolute() else url)

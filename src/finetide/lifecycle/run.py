@@ -1,0 +1,101 @@
+"""`finetide run`: one model from its window to the ledger, without Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from finetide.lifecycle import outputs
+from finetide.lifecycle.conclude import Conclusion, conclude, training_needed
+from finetide.lifecycle.prepare import prepare
+from finetide.pipeline.graph import Graph, ancestors, of_model, read
+from finetide.pipeline.run import StageRun, dirty, run_graph
+from finetide.registry.alias import read_alias
+from finetide.report import write
+
+Say = Callable[[str], None]
+__all__ = ["closing_lines", "graph_of", "nothing_to_do", "run_model", "training_needed"]
+
+
+def graph_of(root: Path, model: str) -> Graph:
+    """The model's part of DVC's graph."""
+    return of_model(read(root), model)
+
+
+def nothing_to_do(root: Path, model: str) -> Conclusion | None:
+    """How the last run ended, if nothing has changed since; None when there is work.
+
+    One question to DVC answers it, so that an idle schedule costs seconds.
+    """
+    prepare(root, model)
+    found = conclude(root, model)
+    settled = not found.new and found.outcome in ("promoted", "rejected", "not-needed")
+    return found if settled else None
+
+
+def run_model(root: Path, model: str, say: Say) -> Conclusion:
+    """Take in what is new, run what is stale, conclude. Raises only for what no verdict file can say."""
+    for line in prepare(root, model):
+        say(f"{model}: {line}")
+    graph = graph_of(root, model)
+    found = _run_stages(root, model, graph, say) if dirty(root, graph) else conclude(root, model)
+    for line in closing_lines(root, model, found):
+        say(line)
+    return found
+
+
+def _run_stages(root: Path, model: str, graph: Graph, say: Say) -> Conclusion:
+    to_gate = ancestors(graph, f"gate@{model}")
+
+    def done(run: StageRun) -> None:
+        name = run.stage.split("@")[0]
+        mark = {"ran": "✓", "cached": "·", "failed": "✗"}[run.state]
+        said = outputs.sentence(root, model, name) if run.state != "failed" else run.error
+        say(f"  {mark} {name:<9} {run.seconds:6.1f} s  {run.state:<6}  {said}")
+
+    def start(stage: str) -> None:
+        say(f"  → {stage}")
+
+    def echo(line: str) -> None:
+        if _worth_saying(line):
+            say(f"      {line}")
+
+    before = run_graph(root, graph, on_stage=start, on_done=done, on_line=echo, only=to_gate)
+    if before[-1].state == "failed":
+        return _failed(root, model, before[-1])
+    needed, reason = training_needed(root, model)
+    say(f"  policy: {'train' if needed else 'no training'}: {reason}")
+    if needed:
+        ran = [run.stage for run in before if run.state == "ran"]
+        after = run_graph(
+            root, graph, on_stage=start, on_done=done, on_line=echo, only=set(graph) - to_gate, ran_before=ran
+        )
+        if after[-1].state == "failed":
+            return _failed(root, model, after[-1])
+    return conclude(root, model)
+
+
+def _failed(root: Path, model: str, run: StageRun) -> Conclusion:
+    found = conclude(root, model)
+    if found.outcome in ("halted", "failed"):
+        return found
+    return Conclusion("failed", run.error, run.exit_code, new=True)
+
+
+def _worth_saying(line: str) -> bool:
+    """DVC's own housekeeping lines tell a person nothing."""
+    noise = ("Running stage", "> finetide", "Generating lock file", "Updating lock file", "Use `dvc push`", "To track")
+    return bool(line.strip()) and not line.strip().startswith(noise)
+
+
+def closing_lines(root: Path, model: str, found: Conclusion) -> list[str]:
+    """How it ended and where to look."""
+    nothing = "" if found.new else " (nothing changed since)"
+    lines = [f"{model}: {found.outcome}{nothing}: {found.reason}"]
+    champion = read_alias(root, model)
+    if champion is not None:
+        lines.append(f"  in service: {champion.version} ({champion.hash[:12]}) in {champion.bundle}")
+    lines.append(f"  report:     {write(root, model)}")
+    if found.outcome == "halted":
+        lines.append(f'  next:       look at the report, then finetide approve {model} --why "…", or mend the data')
+    return lines

@@ -1,0 +1,192 @@
+"""DVC as a subprocess, one at a time a workspace, with repair of the files that a kill can tear.
+
+Why a lock of ours around every call, ``status`` included: DVC gives its own lock up while a stage runs, and then a
+second command fails at once ("is busy"); its lock also does not exclude threads of one process.
+Why repair: DVC writes ``dvc.lock`` and ``.dvc/tmp/rwlock`` in place, so that a kill can leave them empty, and every
+later command refuses to run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from finetide.errors import BusyError, ProjectError, ToolError
+
+PR_SET_PDEATHSIG = 1
+KILL_AFTER_SECONDS = 10
+Line = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exit code and everything printed, stdout and stderr in the order they came."""
+
+    code: int
+    output: str
+
+
+def environment(root: Path) -> dict[str, str]:
+    """The environment of every child: this Python's commands first, no telemetry, caches inside the project."""
+    env = dict(os.environ)
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
+    env.update(
+        DVC_NO_ANALYTICS="1",
+        DVC_STUDIO_OFFLINE="true",
+        DVC_SITE_CACHE_DIR=str(root / ".finetide" / "dvc"),
+        DO_NOT_TRACK="1",
+        GX_ANALYTICS_ENABLED="false",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        PYTHONUNBUFFERED="1",
+    )
+    return env
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies: a stage whose DVC is gone must not write on."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def workspace_lock(root: Path, *, wait: bool = True) -> Iterator[None]:
+    """Exclude every other DVC call of ours in this workspace; freed by the kernel when the holder dies.
+
+    Raises: BusyError when ``wait`` is false and another process holds it.
+    """
+    path = root / ".finetide" / "dvc.flock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(
+                "another run is at work in this folder", where=str(root), fix="wait for it, or use a git worktree"
+            ) from error
+        yield
+
+
+def is_busy(root: Path) -> bool:
+    """Whether a DVC call of ours is at work in this workspace now."""
+    try:
+        with workspace_lock(root, wait=False):
+            return False
+    except BusyError:
+        return True
+
+
+def call(root: Path, arguments: Sequence[str], *, on_line: Line | None = None, initialised: bool = True) -> Outcome:
+    """Run ``dvc ARGUMENTS`` under the workspace lock; a failure is returned, not raised.
+
+    Args: initialised: False only for ``dvc init`` itself.
+    """
+    if initialised and not (root / ".dvc").is_dir():
+        raise ProjectError("is not a DVC project", where=str(root), fix="run `dvc init` here, or use finetide init")
+    with workspace_lock(root):
+        repair(root)
+        return _run([sys.executable, "-m", "dvc", *arguments], root, on_line)
+
+
+def checked(root: Path, arguments: Sequence[str]) -> str:
+    """Like `call`; raises ToolError with what DVC printed when it fails."""
+    outcome = call(root, arguments)
+    if outcome.code != 0:
+        raise ToolError(f"`dvc {' '.join(arguments)}` failed:\n{outcome.output.strip()}", where=str(root))
+    return outcome.output
+
+
+def json_output(root: Path, arguments: Sequence[str]) -> Any:
+    """The JSON that a DVC command prints; notices before it are skipped."""
+    text = checked(root, arguments)
+    for line in reversed(text.splitlines()):
+        if line.startswith(("{", "[")):
+            return json.loads(line)
+    raise ToolError(f"`dvc {' '.join(arguments)}` printed no JSON:\n{text.strip()}", where=str(root))
+
+
+def repair(root: Path) -> list[str]:
+    """Mend what a kill tore; call it under the workspace lock. Returns one line for each repair.
+
+    A torn ``rwlock`` is removed: under our lock nobody holds it. A torn ``dvc.lock`` is removed as well: DVC's
+    run-cache brings every finished stage back, byte for byte, without running it.
+    """
+    done = []
+    rwlock = root / ".dvc" / "tmp" / "rwlock"
+    if rwlock.exists() and not _is_json(rwlock):
+        rwlock.unlink()
+        done.append("removed a torn .dvc/tmp/rwlock (a process was killed while it held it)")
+    lock = root / "dvc.lock"
+    if lock.exists() and not _is_lock(lock):
+        lock.unlink()
+        done.append("removed a torn dvc.lock; finished stages come back from DVC's run-cache")
+    for line in done:
+        print(f"repaired: {line}", file=sys.stderr)
+    return done
+
+
+def _run(command: list[str], root: Path, on_line: Line | None) -> Outcome:
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        cwd=root,
+        env=environment(root),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl
+    ) as child:
+        assert child.stdout is not None
+        try:
+            for raw in child.stdout:
+                line = raw.decode(errors="replace").rstrip("\n")
+                lines.append(line)
+                if on_line:
+                    on_line(line)
+            code = child.wait()
+        except BaseException:
+            _kill_group(child)
+            raise
+    return Outcome(code, "\n".join(lines))
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            child.wait(KILL_AFTER_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
+
+
+def _is_lock(path: Path) -> bool:
+    try:
+        document = YAML(typ="safe", pure=True).load(StringIO(path.read_text(encoding="utf-8")))
+    except (YAMLError, UnicodeDecodeError):
+        return False
+    return isinstance(document, dict) and document.get("schema") == "2.0"

@@ -1,0 +1,46 @@
+"""Seconds, hosts and run ids: everything that may differ between two equal runs lives here and in no output.
+
+One JSON line an event in ``.finetide/journal/MODEL.jsonl``. A torn last line (a kill) is skipped by the reader.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def path_of(root: Path, model: str) -> Path:
+    return root / ".finetide" / "journal" / f"{model}.jsonl"
+
+
+def append(root: Path, model: str, **event: Any) -> None:
+    """Add one line; a single write in append mode, so that two writers cannot mix their lines."""
+    path = path_of(root, model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "host": platform.node(), "pid": os.getpid()}
+    with path.open("ab") as stream:
+        stream.write((json.dumps({**line, **event}, ensure_ascii=False) + "\n").encode())
+
+
+def read(root: Path, model: str) -> list[dict[str, Any]]:
+    """All events, oldest first; empty without a journal."""
+    try:
+        lines = path_of(root, model).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    events = []
+    for line in lines:
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue
+    return events
+
+
+def last_of_stage(root: Path, model: str) -> dict[str, dict[str, Any]]:
+    """Stage → its newest event."""
+    return {event["stage"]: event for event in read(root, model) if "stage" in event}

@@ -1,0 +1,100 @@
+"""Runs one stage by its address, and says whether it ran, was cached or failed, and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from finetide.errors import FinetideError, GateError, IntegrityError, ToolError
+from finetide.pipeline import dvc, journal
+from finetide.pipeline.graph import Graph, order
+
+State = Literal["ran", "cached", "failed"]
+_CACHED = ("is cached - skipping run", "didn't change, skipping")
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """``stage`` is the address, e.g. ``train@tickets``; ``seconds`` is wall time, DVC's own included."""
+
+    stage: str
+    state: State
+    seconds: float
+    exit_code: int
+    error: str
+
+
+def dirty(root: Path, stages: Iterable[str]) -> set[str]:
+    """Those of ``stages`` that DVC calls changed. Not transitive: what follows a changed stage may not be in it."""
+    wanted = list(stages)
+    status: dict[str, Any] = dvc.json_output(root, ["status", "--json", *wanted])
+    return set(status) & set(wanted)
+
+
+def run_stage(root: Path, address: str, *, on_line: dvc.Line | None = None) -> StageRun:
+    """``dvc repro -s ADDRESS``: runs this one stage if it is stale. Whoever calls has run what comes before."""
+    started = time.monotonic()
+    name, model = address.split("@")
+    seen = len(journal.read(root, model))
+    outcome = dvc.call(root, ["repro", "-s", address], on_line=on_line)
+    seconds = round(time.monotonic() - started, 2)
+    if outcome.code == 0:
+        ran = not any(marker in outcome.output for marker in _CACHED)
+        if not ran:
+            journal.append(root, model, stage=name, state="cached", seconds=seconds)
+        return StageRun(address, "ran" if ran else "cached", seconds, 0, "")
+    # DVC ends with 255 whatever the stage said; the stage left its own code and words in the journal.
+    failed = [
+        event
+        for event in journal.read(root, model)[seen:]
+        if event.get("stage") == name and event.get("state") == "failed"
+    ]
+    if failed:
+        return StageRun(address, "failed", seconds, int(failed[-1]["exit"]), str(failed[-1]["error"]))
+    tail = "\n".join(outcome.output.splitlines()[-15:])
+    return StageRun(address, "failed", seconds, ToolError.exit_code, f"`dvc repro -s {address}` failed:\n{tail}")
+
+
+def run_graph(
+    root: Path,
+    graph: Graph,
+    *,
+    on_stage: Callable[[str], None],
+    on_done: Callable[[StageRun], None],
+    on_line: dvc.Line | None = None,
+    only: Iterable[str] | None = None,
+    ran_before: Iterable[str] = (),
+) -> list[StageRun]:
+    """Run the stages of ``graph`` (or those in ``only``) in order; stop at the first that fails.
+
+    DVC is asked once which stages are stale. A stage that is clean, and before which nothing ran (``ran_before``
+    included), is cached without a call.
+    """
+    wanted = [stage for stage in order(graph) if only is None or stage in set(only)]
+    stale = dirty(root, wanted)
+    moved = set(ran_before)
+    runs: list[StageRun] = []
+    for stage in wanted:
+        if stage not in stale and not moved.intersection(graph[stage]):
+            run = StageRun(stage, "cached", 0.0, 0, "")
+        else:
+            on_stage(stage)
+            run = run_stage(root, stage, on_line=on_line)
+        runs.append(run)
+        on_done(run)
+        if run.state == "failed":
+            return runs
+        if run.state == "ran":
+            moved.add(stage)
+    return runs
+
+
+def raise_failure(run: StageRun) -> None:
+    """Turn a failed stage into the error that the stage itself raised, with its exit code."""
+    kinds: dict[int, type[FinetideError]] = {3: GateError, 6: IntegrityError}
+    error = kinds.get(run.exit_code, ToolError)(f"stage {run.stage} failed: {run.error}")
+    error.exit_code = run.exit_code
+    raise error

@@ -1,0 +1,142 @@
+"""``finetide check``: everything that can be found wrong before it costs time, each with a mark."""
+
+from __future__ import annotations
+
+import enum
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetide import base
+from finetide.config.graph import stage_files, stage_names
+from finetide.config.load import PARAMS_FILE, check, model_names, read_yaml
+from finetide.config.params import ModelParams, Params
+from finetide.contracts.window import Window
+from finetide.data.expectations import check_suite
+from finetide.errors import ConfigError, FinetideError, ProjectError
+from finetide.files import sha256_file
+from finetide.pipeline import codelock
+from finetide.registry import ledger
+
+MIN_FREE_BYTES = 2 << 30
+
+
+class Mark(enum.Enum):
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Result:
+    """``detail`` says what was found, or why the check was skipped."""
+
+    mark: Mark
+    what: str
+    detail: str
+
+
+def examine(root: Path, model: str | None) -> Iterator[Result]:
+    """All checks; later ones are skipped, with the reason, when what they need failed."""
+    yield _try("git", lambda: _git(root))
+    yield _try("dvc", lambda: _dvc(root))
+    yield _try("disk", lambda: _disk(root))
+    params = _try("params.yaml", lambda: _params(root))
+    yield params
+    graph = _try("dvc.yaml", lambda: f"stages {', '.join(stage_names(root))}")
+    yield graph
+    if params.mark is Mark.FAILED or graph.mark is Mark.FAILED:
+        yield Result(Mark.SKIPPED, "models", "params.yaml and dvc.yaml must be right first")
+        return
+    yield _try("finetide.lock", lambda: "; ".join(codelock.refresh(root)) or "as the installed code is")
+    for name in model_names(root) if model is None else [model]:
+        if name not in model_names(root):
+            yield Result(Mark.FAILED, name, f"unknown model; models in params.yaml: {', '.join(model_names(root))}")
+            continue
+        yield from _examine_model(root, name)
+
+
+def _examine_model(root: Path, name: str) -> Iterator[Result]:
+    params = check(read_yaml(root / PARAMS_FILE), Params, file=PARAMS_FILE).models[name]
+    yield _try(f"{name}: base model", lambda: _base(root, params))
+    yield _try(f"{name}: suite", lambda: check_suite(root / stage_files(root, "validate", name).deps["suite.json"]))
+    yield _try(f"{name}: window", lambda: _window(root, name))
+    yield _try(f"{name}: approvals", lambda: _approvals(root, name))
+    yield _try(f"{name}: ledger", lambda: _ledger(root, name))
+
+
+def _try(what: str, examine_one: Callable[[], str]) -> Result:
+    try:
+        return Result(Mark.PASSED, what, examine_one())
+    except FinetideError as error:
+        return Result(Mark.FAILED, what, str(error))
+
+
+def _git(root: Path) -> str:
+    try:
+        done = subprocess.run(["git", "--version"], cwd=root, capture_output=True, text=True, check=True)
+        subprocess.run(["git", "rev-parse", "--git-dir"], cwd=root, capture_output=True, text=True, check=True)
+    except FileNotFoundError as error:
+        raise ProjectError("git is not installed", fix="install git") from error
+    except subprocess.CalledProcessError as error:
+        raise ProjectError("is not inside a git repository", where=str(root), fix="run `git init`") from error
+    return done.stdout.strip()
+
+
+def _dvc(root: Path) -> str:
+    if not (root / ".dvc").is_dir():
+        raise ProjectError("has no .dvc folder", where=str(root), fix="run `dvc init`")
+    return "initialised"
+
+
+def _disk(root: Path) -> str:
+    free = shutil.disk_usage(root).free
+    if free < MIN_FREE_BYTES:
+        raise ProjectError(f"only {free >> 20} MiB free", where=str(root), fix=f"free {MIN_FREE_BYTES >> 20} MiB")
+    return f"{free >> 30} GiB free"
+
+
+def _params(root: Path) -> str:
+    document = read_yaml(root / PARAMS_FILE)
+    parsed = check(document, Params, file=PARAMS_FILE)
+    return f"{len(parsed.models)} model(s): {', '.join(parsed.models)}"
+
+
+def _base(root: Path, params: ModelParams) -> str:
+    base.resolve(params.base, root)
+    return f"{params.base.source}, sha256 {params.base.sha256[:12]}… as pinned"
+
+
+def _window(root: Path, name: str) -> str:
+    path = root / stage_files(root, "ingest", name).deps["window.json"]
+    if not path.exists():
+        raise ProjectError("is missing", where=str(path), fix=f"run `finetide advance {name}`")
+    window = Window.read(path)
+    waiting = []
+    for file in window.files:
+        on_disk = path.parent / "raw" / file.path
+        if not on_disk.exists():
+            if not on_disk.with_name(on_disk.name + ".dvc").exists():
+                raise ProjectError("is in the window and not on disk", where=str(on_disk), fix="bring the file back")
+            waiting.append(file.path)
+        elif sha256_file(on_disk) != file.sha256:
+            raise ProjectError(
+                "differs from what the window pinned", where=str(on_disk), fix="run `dvc checkout`, or add it anew"
+            )
+    roles = {role: len(window.paths(role)) for role in ("reference", "incoming", "excluded")}
+    fetched = f"; {len(waiting)} to be fetched by `finetide run`" if waiting else ""
+    return ", ".join(f"{count} {role}" for role, count in roles.items()) + " file(s)" + fetched
+
+
+def _approvals(root: Path, name: str) -> str:
+    folder = root / stage_files(root, "gate", name).deps[name]
+    if not folder.is_dir():
+        raise ConfigError("is missing; DVC has no optional dependencies", where=str(folder), fix=f"mkdir -p {folder}")
+    return f"{len(list(folder.glob('*.json')))} approval(s)"
+
+
+def _ledger(root: Path, name: str) -> str:
+    entries = ledger.read(root, name)
+    return f"{len(entries)} entries, chain intact"

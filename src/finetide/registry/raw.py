@@ -1,0 +1,107 @@
+"""The raw files of a model, ``data/MODEL/raw``: which count, and how new ones get in. They never change once there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from finetide.errors import DataError
+from finetide.files import sha256_file
+from finetide.registry.names import check_model
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")  # what finetide.data reads; a test compares
+_NOT_DATA = (".dvc", ".tmp", ".part", "~")  # DVC's pointers, downloads under way, editors' backups
+
+
+def raw_folder(root: Path, model: str) -> Path:
+    return root / "data" / check_model(model) / "raw"
+
+
+def is_supported(name: str) -> bool:
+    return name.lower().removesuffix(".gz").endswith(SUFFIXES)
+
+
+def listing(folder: Path) -> list[str]:
+    """Data files below ``folder``, POSIX, relative to it, by name.
+
+    Raises: DataError for a file that is neither data nor known not to be: leaving it out silently would lose rows.
+    """
+    names = sorted(path.relative_to(folder).as_posix() for path in _candidates(folder))
+    for name in names:
+        if not is_supported(name):
+            raise _unsupported(folder / name, fix="convert it, or move it out of this folder")
+    return names
+
+
+def pointer(folder: Path, name: str) -> Path | None:
+    """The ``.dvc`` file that stands for a raw file: beside it, or beside one of its folders up to ``raw``."""
+    path = folder / name
+    while path != folder.parent:
+        candidate = path.with_name(path.name + ".dvc")
+        if candidate.is_file():
+            return candidate
+        path = path.parent
+    return None
+
+
+def add(folder: Path, files: Sequence[Path]) -> list[str]:
+    """Copy ``files`` into ``folder`` under their own names; all are checked before the first is copied.
+
+    A file that is there already with the same bytes stays. Returns their names, in the order given.
+
+    Raises: DataError for a missing or unsupported file, and for a name that is taken by other bytes.
+    """
+    taken: dict[str, str] = {}
+    for file in files:
+        taken[file.name] = _check(folder, file, taken.get(file.name))
+    for file in files:
+        if not (folder / file.name).exists():
+            _copy(file, folder / file.name)
+    return list(taken)
+
+
+def _check(folder: Path, file: Path, earlier: str | None) -> str:
+    """SHA-256 of a file that may be added. ``earlier``: that of another one of the same name in this call."""
+    if not file.is_file():
+        raise DataError("no such file" if not file.exists() else "is not a file", where=str(file))
+    if file.name.startswith(".") or not is_supported(file.name):
+        raise _unsupported(file, fix="convert it")
+    sha256, there = sha256_file(file), folder / file.name
+    if earlier not in (None, sha256) or (there.exists() and sha256_file(there) != sha256):
+        raise DataError(
+            f"{there.name} is taken by a file with other content; raw files never change",
+            where=str(file),
+            fix="give the new file another name, e.g. with a date in it",
+        )
+    return sha256
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and not path.name.endswith(_NOT_DATA) and path.is_file():
+            yield path
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A kill leaves either nothing or the whole file under its name."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with source.open("rb") as reader, os.fdopen(handle, "wb") as writer:
+            shutil.copyfileobj(reader, writer)
+            writer.flush()
+            os.fsync(writer.fileno())
+        os.chmod(name, source.stat().st_mode & 0o777 | 0o600)
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _unsupported(file: Path, *, fix: str) -> DataError:
+    listed = ", ".join(SUFFIXES)
+    return DataError(f"is not a kind of file that Finetide reads ({listed}, each also .gz)", where=str(file), fix=fix)

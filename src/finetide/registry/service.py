@@ -1,0 +1,233 @@
+"""What puts models into service and takes them out: each call is one step of the ledger, then of the alias.
+
+The ledger decides. A crash between ledger and alias is healed by `reconcile`, which every call ends with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from finetide.contracts.judge import JudgeVerdict
+from finetide.contracts.ledger import Alias, LedgerEntry
+from finetide.contracts.window import Window
+from finetide.errors import GateError, InputError, IntegrityError
+from finetide.registry import history, ledger, raw, store
+from finetide.registry.alias import alias_of, alias_path, read_alias, write_alias
+from finetide.registry.clock import Clock, utc_now
+from finetide.registry.history import Entries
+from finetide.registry.ledger import Draft
+from finetide.registry.window import read_window, recompute, scan, window_path
+
+Recordable = Literal["rejected", "not-needed", "halted", "approved", "refused"]
+
+
+def promote(
+    root: Path,
+    model: str,
+    judge: JudgeVerdict,
+    *,
+    bundle: Path,
+    weights: Path,
+    window: Window,
+    reason: str,
+    hashes: Mapping[str, str],
+    force_reason: str | None = None,
+    who: str | None = None,
+    now: Clock = utc_now,
+) -> LedgerEntry:
+    """Put the judged bundle into service: store, ledger, alias. Of what is in service already, the entry is returned.
+
+    Args:
+        bundle, weights: folders; copied into the store.
+        window: what the challenger was trained on.
+        hashes: whatever else pins the run, by name, e.g. ``dvc.lock``; ``weights`` is added.
+        force_reason: why to promote against the judge; recorded.
+
+    Raises:
+        GateError: the judge rejected it, or compared it with another champion than today's; or it was withdrawn.
+        IntegrityError: the bundle is not the one that was judged, or not what its manifest says.
+    """
+    found = store.bundle_hash(bundle)
+    if found != judge.challenger_hash:
+        raise IntegrityError(
+            f"is not the bundle that was judged, {judge.challenger_hash}", where=str(bundle), found=found
+        )
+    said = _reason(reason)
+    if force_reason is not None:
+        said = f"{said}; forced: {_reason(force_reason)}"
+
+    def build(entries: Entries) -> Sequence[Draft]:
+        _may_promote(entries, judge, forced=force_reason is not None)
+        current = history.champion(entries)
+        if current and current.bundle_hash == found:
+            return []
+        pinned = {**hashes, "weights": store.weights_hash(weights)}
+        return [Draft("promoted", said, bundle_hash=found, window=window, hashes=pinned)]
+
+    _may_promote(ledger.read(root, model), judge, forced=force_reason is not None)
+    store.keep(root, model, bundle, weights)
+    ledger.append(root, model, build, who=who, now=now)
+    reconcile(root, model)
+    entry = history.promotion(ledger.read(root, model), found)
+    assert entry is not None
+    return entry
+
+
+def record(
+    root: Path,
+    model: str,
+    event: Recordable,
+    *,
+    reason: str,
+    window: Window | None,
+    bundle_hash: str | None = None,
+    version: str | None = None,
+    hashes: Mapping[str, str] | None = None,
+    who: str | None = None,
+    now: Clock = utc_now,
+) -> LedgerEntry:
+    """Record an event that moves nothing. Args: window: what it is about; its incoming files are what a "not-needed"
+    acknowledges as harmless."""
+    if event == "not-needed" and window is None:
+        raise InputError("not-needed needs the window whose incoming files it acknowledges")
+    draft = Draft(event, _reason(reason), version, bundle_hash, window, dict(hashes or {}))
+    return ledger.append(root, model, lambda _: [draft], who=who, now=now)[0]
+
+
+def rollback(
+    root: Path, model: str, to: str | None = None, *, reason: str, who: str | None = None, now: Clock = utc_now
+) -> LedgerEntry:
+    """Go back to version ``to`` (default: the champion before); what is left is withdrawn for good.
+
+    Returns the "rolled-back" entry, whose version and hash are those that are in service now.
+
+    Raises:
+        InputError: nothing to go back to, an unknown version, or the one that is in service.
+        GateError: that version was withdrawn.
+        IntegrityError: the store lacks its bundle or it is damaged. Then nothing has moved.
+    """
+    said = _reason(reason)
+
+    def build(entries: Entries) -> Sequence[Draft]:
+        target, left = _target(entries, model, to), history.champion(entries)
+        assert left is not None
+        store.verify_stored_bundle(root, model, target.bundle_hash or "")
+        return [
+            Draft("rolled-back", said, target.version, target.bundle_hash, target.window),
+            Draft("withdrawn", said, left.version, left.bundle_hash, left.window),
+        ]
+
+    entry = ledger.append(root, model, build, who=who, now=now)[0]
+    reconcile(root, model)
+    return entry
+
+
+def exclude(
+    root: Path, model: str, file: str, *, reason: str, who: str | None = None, now: Clock = utc_now
+) -> LedgerEntry:
+    """Keep a file out of this window and every later one, by its bytes. Ledger first, then window.json.
+
+    Args: file: as the window names it, or a path to it below ``data/MODEL/raw``.
+
+    Raises: InputError for an unknown file, or one that is excluded already.
+    """
+    said = _reason(reason)
+    folder = raw.raw_folder(root, model)
+    window = read_window(root, model)
+    known = {entry.path: entry.sha256 for entry in window.files}
+    name = _name_in(folder, file)
+    if name not in known and name in raw.listing(folder):
+        known = scan(window, folder)
+    if name not in known:
+        raise InputError("no such file", where=str(folder / name), fix=f"known: {', '.join(known) or 'none'}")
+    sha256 = known[name]
+    of_window = {entry.path: entry.sha256 for entry in window.files} | {name: sha256}
+    windows: list[Window] = []
+
+    def build(entries: Entries) -> Sequence[Draft]:
+        if sha256 in history.excluded(entries):
+            raise InputError(f"is excluded already: {history.excluded(entries)[sha256].reason}", where=name)
+        windows.append(recompute(window, entries, of_window, window.start, barred=frozenset({sha256})))
+        return [Draft("excluded", said, window=windows[-1], hashes={name: sha256})]
+
+    entry = ledger.append(root, model, build, who=who, now=now)[0]
+    windows[-1].write(window_path(root, model))
+    return entry
+
+
+def reconcile(root: Path, model: str) -> Alias | None:
+    """Move the alias to what the ledger says; returns it, or None when nothing was ever promoted.
+
+    Raises:
+        IntegrityError: the ledger is shorter than the alias says, or the store lacks the champion's bundle.
+    """
+    with store.lock(root, model):
+        entries = ledger.read(root, model)
+        there, move = read_alias(root, model), history.last_move(entries)
+        if there and there.entry > len(entries):
+            raise IntegrityError(
+                f"names entry {there.entry} of a ledger that has {len(entries)}",
+                where=str(alias_path(root, model)),
+                fix="tags are missing here; fetch them: git fetch --tags",
+            )
+        if move is None:
+            return None
+        wanted = alias_of(move)
+        if there != wanted:
+            store.verify_stored_bundle(root, model, wanted.hash)
+            write_alias(root, wanted)
+        return wanted
+
+
+def _may_promote(entries: Entries, judge: JudgeVerdict, *, forced: bool) -> None:
+    challenger = judge.challenger_hash
+    if challenger in history.withdrawn(entries):
+        raise GateError(
+            "this bundle was withdrawn by a rollback and is never promoted again",
+            found=challenger,
+            fix="train another: add data, or change params.yaml",
+        )
+    if forced:
+        return
+    if judge.verdict != "promote":
+        raise GateError(f"the judge rejected it: {judge.reason}", found=challenger)
+    current = history.champion(entries)
+    in_service = current.bundle_hash if current else None
+    if in_service not in (judge.champion_hash, challenger):
+        raise GateError(
+            f"it was judged against {judge.champion_hash or 'no champion'}, but {in_service or 'none'} is in service",
+            fix="run again: finetide run",
+        )
+
+
+def _target(entries: Entries, model: str, to: str | None) -> LedgerEntry:
+    current, known = history.champion(entries), history.versions(entries)
+    if current is None:
+        raise InputError(f"{model} has no champion to roll back from")
+    if to is None:
+        target = history.previous_champion(entries)
+        if target is None:
+            raise InputError(f"there is no champion before {current.version} to go back to")
+        return target
+    if to not in known:
+        raise InputError(f"{model} has no such version", found=to, fix=f"versions: {', '.join(known)}")
+    target = known[to]
+    if target.bundle_hash == current.bundle_hash:
+        raise InputError(f"{to} is in service already")
+    if target.bundle_hash in history.withdrawn(entries):
+        raise GateError(f"{to} was withdrawn and cannot come back", fix="choose another: finetide history")
+    return target
+
+
+def _name_in(folder: Path, file: str) -> str:
+    if not (folder / file).exists() and Path(file).resolve().is_relative_to(folder.resolve()):
+        return Path(file).resolve().relative_to(folder.resolve()).as_posix()
+    return Path(file).as_posix()
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise InputError("a reason is needed: the ledger says why", fix="say it in a few words")
+    return text.strip()

@@ -1,0 +1,56 @@
+"""Puts the facts into the template. Everything that came from data is escaped by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from finetide.files import write_text
+from finetide.report import content, words
+from finetide.report.decision import decide
+from finetide.report.gather import gather
+
+# Labels and mistakes that are shown without unfolding.
+SHOWN = 12
+
+
+def build(root: Path, model: str) -> str:
+    """The whole page. Raises: ProjectError without a dvc.yaml, IntegrityError for a file of another shape."""
+    facts = gather(root, model)
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        {name: getattr(words, name) for name in ("count", "measure", "number", "percent", "sentence", "short", "tiny")}
+    )
+    return environment.get_template("page.html").render(
+        facts=facts,
+        decision=decide(facts),
+        style=Markup((folder / "page.css").read_text(encoding="utf-8")),  # our own file, no data in it
+        shown=SHOWN,
+        metric_names=words.METRIC_NAMES,
+        role_names=words.ROLE_NAMES,
+        headline=content.headline(facts),
+        data=content.data_table(facts),
+        scores=content.score_table(facts),
+        training_charts=content.training_charts(facts),
+        score_charts=content.score_charts(facts),
+        labels=content.label_table(facts),
+        confusion=content.confusion_chart(facts),
+        confused=content.confused_pairs(facts),
+        calibration=content.calibration_chart(facts),
+    )
+
+
+def write(root: Path, model: str) -> Path:
+    """Write the page to .finetide/reports/MODEL.html (git-ignored, no stage's output) and return its path."""
+    path = root / ".finetide" / "reports" / f"{model}.html"
+    write_text(path, build(root, model))
+    return path

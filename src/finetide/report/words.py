@@ -1,0 +1,66 @@
+"""Numbers and names as the report writes them."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from finetide.contracts.metrics import Measure
+
+ROLE_NAMES = {"reference": "reference", "incoming": "incoming", "all": "both together"}
+BASELINE_NAMES = {
+    "model": "this model",
+    "probe": "linear probe",
+    "probe-reference-only": "probe, reference only",
+    "zero-shot": "zero-shot",
+    "majority": "most frequent label",
+}
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "ece": "ECE, raw",
+    "ece_calibrated": "ECE, calibrated",
+    "nll": "NLL",
+}
+# Errors and likelihoods are no shares of rows.
+AS_NUMBERS = ("ece", "ece_calibrated", "nll")
+
+
+def count(value: int) -> str:
+    return f"{value:,}"
+
+
+def percent(value: float) -> str:
+    return f"{value:.1%}".replace("%", " %")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.{digits}f}" if value == 0 or abs(value) >= 10**-digits else f"{value:.1e}"
+
+
+def tiny(value: float) -> str:
+    """Of errors, whose power of ten is what matters."""
+    return f"{value:.1e}"
+
+
+def interval(value: Measure) -> str:
+    return "" if value.low is None or value.high is None else f"{value.low * 100:.1f} to {value.high * 100:.1f}"
+
+
+def measure(value: Measure | None, name: str) -> Markup:
+    """A cell: the value, its interval smaller behind it."""
+    if value is None:
+        return Markup('<span class="faint">–</span>')
+    if name in AS_NUMBERS:
+        return Markup("{}").format(number(value.value))
+    return Markup('{} <span class="interval">{}</span>').format(percent(value.value), interval(value))
+
+
+def sentence(words: str) -> str:
+    """With a capital and a full stop."""
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+
+
+def short(hash_: str | None) -> str:
+    return "–" if hash_ is None else hash_.removeprefix("sha256:")[:12]

@@ -1,0 +1,80 @@
+"""judge: challenger against champion, both as ONNX files, on the same rows. Always succeeds: the verdict decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from finetide import runtime
+from finetide.config.judge import JudgeParams
+from finetide.config.stage import Stage
+from finetide.contracts.judge import JudgeVerdict
+from finetide.contracts.window import Window
+from finetide.errors import IntegrityError, ProjectError
+from finetide.evaluation.verdict import judge
+
+
+def run(stage: Stage) -> None:
+    """Reads window, split and bundle, and the champion's bundle in serving/; writes judge.json."""
+    params = stage.section(JudgeParams)
+    window = Window.read(stage.dep("window.json"))
+    rows = pd.read_parquet(stage.dep("split.parquet"))
+    test = rows[(rows["split"] == "test") & rows["label"].notna()]
+    texts = [str(text) for text in test["text"]]
+
+    challenger = runtime.load(stage.dep("bundle"))
+    champion = _champion(stage, window)
+    found = judge(
+        list(test["label"]),
+        _labels(challenger, texts),
+        None if champion is None else _labels(champion, texts),
+        list(test["role"]),
+        params,
+        stage.seed,
+    )
+    JudgeVerdict(
+        verdict="promote" if found.promote else "reject",
+        reason=found.sentence(params.metric),
+        metric=params.metric,
+        rows=found.rows,
+        challenger_hash=challenger.hash,
+        champion_hash=None if champion is None else champion.hash,
+        challenger=found.challenger,
+        champion=found.champion,
+        difference=None if found.against is None else found.against.value,
+        low=None if found.against is None else found.against.low,
+        high=None if found.against is None else found.against.high,
+        p=found.p,
+        slices=found.slices,
+    ).write(stage.out("judge.json"))
+
+
+def _champion(stage: Stage, window: Window) -> runtime.Predictor | None:
+    """The bundle that the window pins.
+
+    Raises:
+        ProjectError: when it is not in serving/. IntegrityError: when its bytes are another bundle's.
+    """
+    if window.champion is None:
+        return None
+    folder = Path("serving", stage.model, window.champion.hash, "bundle")
+    if not (stage.root / folder).is_dir():
+        raise ProjectError(
+            f"the champion's bundle ({window.champion.version}) is missing",
+            where=folder.as_posix(),
+            fix=f"finetide run {stage.model}",
+        )
+    champion = runtime.load(stage.root / folder)
+    if champion.hash != window.champion.hash:
+        raise IntegrityError(
+            f"is not the bundle that the window pins as {window.champion.version}",
+            where=folder.as_posix(),
+            found=champion.hash,
+            fix=f"delete the folder, then: finetide run {stage.model}",
+        )
+    return champion
+
+
+def _labels(model: runtime.Predictor, texts: list[str]) -> list[str]:
+    return [prediction.label for prediction in model.predict(texts)] if texts else []

@@ -1,0 +1,207 @@
+"""Text classification by an encoder (BERT, RoBERTa, DistilBERT and their like), pooling and a linear head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import AutoConfig, AutoModel
+
+from finetide.errors import BaseModelError, DataError
+from finetide.files import write_json
+from finetide.runtime.text import encode, load_tokenizer
+from finetide.task import Built, Examples, ExportSpec, ModelSettings
+
+WEIGHTS, LABELS = "model.safetensors", "labels.json"
+UNLABELLED = -1
+Batch = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """``tokenizer_json`` is the file as it came, so that the bundle carries the same bytes."""
+
+    tokenizer: Tokenizer
+    tokenizer_json: bytes
+    pad_token_id: int
+    has_types: bool
+
+
+class Classifier(nn.Module):
+    """Encoder → pooling → dropout → head. Submodules: ``encoder``, ``head``."""
+
+    def __init__(self, encoder: nn.Module, hidden: int, settings: ModelSettings, *, has_types: bool) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(settings.dropout)
+        self.head = nn.Linear(hidden, len(settings.labels))
+        # Zero, so that before any training every label has the same score and the first gradients are the probe's.
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.pooling = settings.pooling
+        self.has_types = has_types
+
+    def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Args: both [batch, length] int64. Returns: [batch, hidden] float32."""
+        types = {"token_type_ids": torch.zeros_like(input_ids)} if self.has_types else {}
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
+        if self.pooling == "cls":
+            first: torch.Tensor = hidden[:, 0].float()
+            return first
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        mean: torch.Tensor = ((hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)).float()
+        return mean
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Logits, [batch, labels]."""
+        logits: torch.Tensor = self.head(self.dropout(self.features(input_ids, attention_mask)))
+        return logits.float()
+
+
+class TextClassification:
+    """The family; holds no state."""
+
+    name = "text-classification"
+
+    def build(self, weights: Path, settings: ModelSettings, *, seed: int) -> Built:
+        """See `finetide.task.Task`. Raises: BaseModelError for an encoder or a head that does not fit."""
+        torch.manual_seed(seed)
+        config = AutoConfig.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
+        _check_length(config, settings, weights)
+        encoder = AutoModel.from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]
+        if getattr(encoder, "pooler", None) is not None:
+            encoder.pooler = None  # we pool ourselves; unused weights would be neither trained nor frozen
+        has_types = int(getattr(config, "type_vocab_size", 0)) > 1
+        module = Classifier(encoder, int(config.hidden_size), settings, has_types=has_types)
+        if (weights / LABELS).is_file():
+            _load_tuned(module, weights, settings.labels)
+        else:
+            _load_encoder(encoder, load_file(weights / WEIGHTS), weights)
+        path = weights / "tokenizer.json"
+        preprocessor = Preprocessor(
+            load_tokenizer(str(path)), path.read_bytes(), int(config.pad_token_id or 0), has_types
+        )
+        return Built(module.eval(), preprocessor, settings)
+
+    def save(self, built: Built, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: value.detach().contiguous() for name, value in built.module.state_dict().items()}
+        save_file(state, folder / WEIGHTS)
+        config = json.loads(built.module.encoder.config.to_json_string(use_diff=False))  # type: ignore[union-attr,operator]
+        config.pop("_name_or_path", None)  # a path of this machine
+        config.pop("_attn_implementation_internal", None)
+        write_json(folder / "config.json", config)
+        (folder / "tokenizer.json").write_bytes(built.preprocessor.tokenizer_json)
+        write_json(folder / LABELS, list(built.settings.labels))
+
+    def encode(self, built: Built, rows: pd.DataFrame) -> Examples:
+        """Raises: DataError for a label that the model does not have."""
+        tokens = encode(built.preprocessor.tokenizer, list(rows["text"]), built.settings.max_length)
+        index = {label: number for number, label in enumerate(built.settings.labels)}
+        targets = np.full(len(rows), UNLABELLED, dtype=np.int64)
+        for place, label in enumerate(rows["label"]):
+            if isinstance(label, str):
+                if label not in index:
+                    raise DataError("the model has no such label", where=str(rows["row_id"].iloc[place]), found=label)
+                targets[place] = index[label]
+        lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
+        return Examples(tuple(rows["row_id"]), tokens, lengths, targets)
+
+    def collate(self, built: Built, examples: Examples, index: Sequence[int]) -> dict[str, torch.Tensor]:
+        """``input_ids`` and ``attention_mask`` [batch, longest] int64, ``targets`` [batch] int64."""
+        longest = max(len(examples.inputs[place]) for place in index)
+        ids = np.full((len(index), longest), built.preprocessor.pad_token_id, dtype=np.int64)
+        mask = np.zeros((len(index), longest), dtype=np.int64)
+        for row, place in enumerate(index):
+            tokens = examples.inputs[place]
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        targets = torch.from_numpy(examples.targets[np.asarray(index)])
+        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "targets": targets}
+
+    def features(self, module: nn.Module, batch: Batch) -> torch.Tensor:
+        found: torch.Tensor = module.features(batch["input_ids"], batch["attention_mask"])  # type: ignore[operator]
+        return found
+
+    def outputs(self, module: nn.Module, batch: Batch) -> torch.Tensor:
+        logits: torch.Tensor = module(batch["input_ids"], batch["attention_mask"])
+        return logits
+
+    def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs, batch["targets"], reduction="none")
+
+    def export(self, built: Built) -> ExportSpec:
+        axes = {0: "batch", 1: "length"}
+        return ExportSpec(
+            module=built.module.eval(),
+            inputs=("input_ids", "attention_mask"),
+            dynamic={"input_ids": axes, "attention_mask": axes},
+            output="logits",
+        )
+
+
+def _check_length(config: Any, settings: ModelSettings, weights: Path) -> None:
+    """RoBERTa's positions start after the padding id, so that it has fewer than its table has rows."""
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is None:
+        return
+    offset = int(config.pad_token_id or 0) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    if settings.max_length > limit - offset:
+        raise BaseModelError(
+            f"takes at most {limit - offset} tokens",
+            where=str(weights),
+            found=settings.max_length,
+            fix="lower train.max_length",
+        )
+
+
+def _load_encoder(encoder: nn.Module, state: dict[str, torch.Tensor], weights: Path) -> None:
+    """A checkpoint may hold the encoder under a prefix (``bert.``) and heads of its pre-training beside it."""
+    wanted = encoder.state_dict()
+    prefixes = ["", *sorted({name.split(".")[0] + "." for name in state})]
+    best = max(prefixes, key=lambda prefix: sum(f"{prefix}{name}" in state for name in wanted))
+    found = {name: state[f"{best}{name}"] for name in wanted if f"{best}{name}" in state}
+    missing = [name for name in wanted if name not in found and "position_ids" not in name]  # constants, often left out
+    if missing:
+        raise BaseModelError(
+            f"lacks {len(missing)} of the encoder's weights, first {missing[0]!r}",
+            where=str(weights / WEIGHTS),
+            fix="use a checkpoint of the architecture that config.json names",
+        )
+    wrong = [name for name, value in found.items() if value.shape != wanted[name].shape]
+    if wrong:
+        raise BaseModelError(
+            f"{wrong[0]} has shape {list(found[wrong[0]].shape)}, the config says {list(wanted[wrong[0]].shape)}",
+            where=str(weights / WEIGHTS),
+        )
+    encoder.load_state_dict({name: value.float() for name, value in found.items()}, strict=False)
+
+
+def _load_tuned(module: Classifier, weights: Path, labels: Sequence[str]) -> None:
+    """Weights of ours, head included. New labels get fresh rows in the head; a label may not disappear."""
+    have: list[str] = json.loads((weights / LABELS).read_text(encoding="utf-8"))
+    gone = sorted(set(have) - set(labels))
+    if gone:
+        raise BaseModelError(
+            f"was trained with labels that are not wanted any more: {', '.join(gone)}",
+            where=str(weights),
+            fix="start from the base: train.start: base",
+        )
+    state = load_file(weights / WEIGHTS)
+    head, bias = module.head.weight.detach().clone(), module.head.bias.detach().clone()
+    for row, label in enumerate(labels):
+        if label in have:
+            head[row], bias[row] = state["head.weight"][have.index(label)], state["head.bias"][have.index(label)]
+    module.load_state_dict({**state, "head.weight": head, "head.bias": bias})
+
+
+TASK = TextClassification()

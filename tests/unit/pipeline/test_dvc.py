@@ -1,0 +1,122 @@
+"""Repair and locking, against a real DVC."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from finetide.errors import BusyError, ProjectError, ToolError
+from finetide.pipeline import dvc, journal
+from finetide.pipeline.run import dirty, run_graph, run_stage
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    assert dvc.call(tmp_path, ["init", "--quiet"], initialised=False).code == 0
+    (tmp_path / "in.txt").write_text("one")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n"
+        "  first:\n    foreach: [m]\n    do:\n      cmd: cp in.txt a.txt\n      deps: [in.txt]\n      outs: [a.txt]\n"
+        "  second:\n    foreach: [m]\n    do:\n      cmd: cp a.txt b.txt\n      deps: [a.txt]\n      outs: [b.txt]\n"
+    )
+    return tmp_path
+
+
+GRAPH = {"first@m": [], "second@m": ["first@m"]}
+
+
+def run_all(project: Path) -> list[str]:
+    runs = run_graph(project, GRAPH, on_stage=lambda _: None, on_done=lambda _: None)
+    return [run.state for run in runs]
+
+
+def test_stages_run_once_and_are_cached_then(project: Path) -> None:
+    assert run_all(project) == ["ran", "ran"]
+    assert dirty(project, GRAPH) == set()
+    assert run_all(project) == ["cached", "cached"]
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"a": \xff'])
+def test_torn_files_are_mended_and_the_result_is_byte_equal(project: Path, torn: bytes) -> None:
+    run_all(project)
+    lock = project / "dvc.lock"
+    whole = lock.read_bytes()
+    lock.write_bytes(torn)
+    (project / ".dvc" / "tmp" / "rwlock").write_bytes(torn)
+    assert run_all(project) == ["cached", "cached"] or lock.read_bytes() == whole
+    run_all(project)
+    assert lock.read_bytes() == whole
+
+
+def test_a_whole_lock_is_left_alone(project: Path) -> None:
+    run_all(project)
+    assert dvc.repair(project) == []
+
+
+def test_the_stages_own_error_is_reported(project: Path) -> None:
+    code = "from finetide.pipeline import journal; from pathlib import Path; import sys; "
+    code += (
+        "journal.append(Path.cwd(), 'm', stage='first', state='failed', exit=3, error='the gate is shut'); sys.exit(3)"
+    )
+    (project / "fail.py").write_text(code)
+    text = (project / "dvc.yaml").read_text().replace("cp in.txt a.txt", f"{sys.executable} fail.py")
+    (project / "dvc.yaml").write_text(text)
+    run = run_stage(project, "first@m")
+    assert (run.state, run.exit_code, run.error) == ("failed", 3, "the gate is shut")
+
+
+def test_a_failure_without_words_shows_what_dvc_printed(project: Path) -> None:
+    (project / "in.txt").unlink()
+    run = run_stage(project, "first@m")
+    assert (run.state, run.exit_code) == ("failed", 5)
+    assert "`dvc repro -s first@m` failed" in run.error
+    assert "in.txt" in run.error
+
+
+def test_outside_a_dvc_project(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match="is not a DVC project"):
+        dvc.call(tmp_path, ["status"])
+
+
+def test_a_failed_command_is_a_tool_error(project: Path) -> None:
+    with pytest.raises(ToolError, match="`dvc checkout nothing` failed"):
+        dvc.checked(project, ["checkout", "nothing"])
+
+
+def test_two_at_once_exclude_each_other(project: Path) -> None:
+    with dvc.workspace_lock(project):
+        assert dvc.is_busy(project)
+        with (
+            pytest.raises(BusyError, match="another run is at work in this folder"),
+            dvc.workspace_lock(project, wait=False),
+        ):
+            pass
+    assert not dvc.is_busy(project)
+
+
+def test_the_lock_goes_with_its_holder(project: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from finetide.pipeline import dvc\n"
+    code += "with dvc.workspace_lock(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, str(project)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        assert child.stdout.readline() == "held\n"
+        assert dvc.is_busy(project)
+        child.kill()
+        child.wait()
+    deadline = time.monotonic() + 5
+    while dvc.is_busy(project) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not dvc.is_busy(project)
+
+
+def test_a_torn_journal_line_is_skipped(tmp_path: Path) -> None:
+    journal.append(tmp_path, "m", stage="split", state="ran", seconds=1.5)
+    with journal.path_of(tmp_path, "m").open("a") as stream:
+        stream.write('{"stage": "tr')
+    assert [event["stage"] for event in journal.read(tmp_path, "m")] == ["split"]
+    assert journal.last_of_stage(tmp_path, "m")["split"]["seconds"] == 1.5
