@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -56,14 +56,26 @@ class Stage:
 
     @property
     def seed(self) -> int:
-        return self._scalar("seed", TypeAdapter(Seed))
+        found: int = self.value("seed", Seed)
+        return found
 
     @property
     def task(self) -> str:
-        return self._scalar("task", TypeAdapter(TaskName))
+        found: str = self.value("task", TaskName)
+        return found
+
+    def code_key(self) -> object:
+        """This stage's entry of finetide.lock: the hash of its code and its libraries' versions."""
+        return read_yaml(self.root / "finetide.lock")["stages"][self.model][self.name]
+
+    def value(self, dotted: str, kind: Any) -> Any:
+        """One setting of the model, e.g. ``train.replay``, checked as ``kind``; for a setting of another stage."""
+        return self._scalar(dotted, TypeAdapter(kind))
 
     def _scalar(self, key: str, adapter: TypeAdapter[Value]) -> Value:
-        value = read_yaml(self.root / PARAMS_FILE)["models"][self.model].get(key)
+        value = read_yaml(self.root / PARAMS_FILE)["models"][self.model]
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
         try:
             return adapter.validate_python(value, strict=True)
         except ValidationError as error:

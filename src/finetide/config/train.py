@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from finetide.config.base import NotNegative, Positive, PositiveInt, Section, Share
 
+MaxLength = Annotated[int, Field(ge=8, le=8192)]
+Replay = Share
+
 
 class LayerRule(Section):
     """One rule of a layer policy. The first rule whose pattern matches a parameter's name decides."""
@@ -57,12 +60,12 @@ Phase = Annotated[ProbePhase | TunePhase, Field(discriminator="kind")]
 
 class TrainParams(Section):
     start: Literal["base", "champion"] = Field(description="weights that a retraining starts from")
-    max_length: Annotated[int, Field(ge=8, le=8192)] = Field(description="tokens kept of a text")
+    max_length: MaxLength = Field(description="tokens kept of a text")
     pooling: Literal["mean", "cls"] = Field(description="how token vectors become the vector that the head sees")
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(description="before the head, while training")
     batch_rows: PositiveInt = Field(description="rows an optimizer step")
     batch_tokens: PositiveInt = Field(description="padded tokens a forward pass; larger batches are accumulated")
     precision: Literal["auto", "fp32", "bf16"] = Field(description="auto: bf16 where the machine computes in it")
-    replay: Share = Field(description="share of the reference training rows that are mixed with the incoming ones")
+    replay: Replay = Field(description="share of the reference training rows that are mixed with the incoming ones")
     checkpoint_every_steps: PositiveInt = Field(description="a killed run loses at most this much work")
     phases: list[Phase] = Field(min_length=1, description="run in order; the best on validation is kept")

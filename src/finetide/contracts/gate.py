@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from finetide.contracts.base import Contract
+from finetide.files import canonical_json, sha256_bytes, sha256_file
 
 
 class GateRecord(Contract):
@@ -17,7 +19,7 @@ class GateRecord(Contract):
 class Approval(Contract):
     """approvals/MODEL/VERDICT_HASH.json: who overrides exactly one verdict, and why.
 
-    ``verdict_hash`` is the SHA-256 over the verdict files that the gate read (see stages.gate.verdict_hash)."""
+    ``verdict_hash`` is the SHA-256 over the verdict files that the gate read (see `verdict_hash`)."""
 
     schema_version: Literal[1] = 1
     model: str
@@ -26,3 +28,9 @@ class Approval(Contract):
     who: str
     why: str
     time: str
+
+
+def verdict_hash(quality: Path, leakage: Path, shift: Path) -> str:
+    """One hash over the three verdict files: what an approval is about."""
+    files = {path.name: sha256_file(path) for path in (quality, leakage, shift)}
+    return sha256_bytes(canonical_json(files))

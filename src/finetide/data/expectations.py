@@ -27,9 +27,10 @@ SUITE_FIX = (
 @dataclass(frozen=True)
 class Outcome:
     """One expectation after its run. ``row_ids`` are the rows it refuses; none where it judges the table as a whole.
-    ``stopped``: it could not be run, which is no pass."""
+    ``stopped``: it could not be run, which is no pass. ``notes``: what a failure means, in the words of the suite."""
 
     result: CheckResult
+    notes: str
     column: str | None
     row_ids: tuple[str, ...]
     stopped: bool
@@ -152,7 +153,8 @@ def _outcome(result: Any, rows: int) -> Outcome:
         passed=bool(result.success) and not stopped,
         detail=stopped or _detail(result.result, kwargs, rows),
     )
-    return Outcome(check, column, row_ids, bool(stopped))
+    notes = str((config.meta or {}).get("notes") or "")
+    return Outcome(check, notes, column, row_ids, bool(stopped))
 
 
 def _exception(info: Any) -> str:
@@ -163,7 +165,7 @@ def _exception(info: Any) -> str:
 
 
 def _detail(found: dict[str, Any], kwargs: dict[str, Any], rows: int) -> str:
-    wanted = ", ".join(f"{key}={value!r}" for key, value in kwargs.items() if key not in ("column", "batch_id"))
+    wanted = ", ".join(f"{key}={value}" for key, value in kwargs.items() if key not in ("column", "batch_id"))
     if "element_count" in found:
         seen = f"{found.get('unexpected_count', 0)} of {rows} rows are not as expected"
     elif found.get("unexpected_count"):

@@ -6,7 +6,6 @@ import datetime
 import decimal
 import math
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from finetide.contracts.rows import Role, Split
 from finetide.data.problems import Problems
 from finetide.data.records import Records, read_records
 from finetide.data.table import frame
-from finetide.data.text import shown
+from finetide.data.text import nearest, shown
 from finetide.errors import DataError
 
 ROW_ID = "row_id"
@@ -117,13 +116,6 @@ def as_string(value: Any) -> str | None:
 
 def without_empty(values: Sequence[str | None]) -> list[str | None]:
     return [value if value and not value.isspace() else None for value in values]
-
-
-def nearest(word: str, known: Sequence[str]) -> str | None:
-    """The one of ``known`` that was probably meant: equal but for case and spaces, or spelled nearly alike."""
-    plain = {candidate.strip().casefold(): candidate for candidate in reversed(known)}
-    matches = get_close_matches(word.strip().casefold(), list(plain), n=1, cutoff=0.8)
-    return plain[matches[0]] if matches else None
 
 
 def _wanted(columns: ColumnParams) -> list[str]:

@@ -19,7 +19,10 @@ def default_suite(task: str) -> dict[str, Any]:
     return {
         "name": task,
         "expectations": SUITES[task](),
-        "meta": {"notes": "Great Expectations 1.x. Columns: those of rows.parquet, text_length, text_tokens."},
+        "meta": {
+            "notes": "Great Expectations 1.x. Columns: those of rows.parquet, text_length (characters), text_tokens. "
+            "Every expectation has a severity; its meta.notes says what it means when it fails."
+        },
     }
 
 
@@ -30,34 +33,34 @@ def _expect(kind: str, severity: Severity, notes: str, **kwargs: Any) -> dict[st
 def _text_classification() -> list[dict[str, Any]]:
     columns = ["row_id", "role", "file", "line", "label", "split", "group", "text"]
     return [
-        _expect("table_row_count_to_be_between", "critical", "There is something to learn from.", min_value=1),
+        _expect("table_row_count_to_be_between", "critical", "there is no row to learn from", min_value=1),
         _expect(
             "table_columns_to_match_set",
             "critical",
-            "The table is the one that ingest writes.",
+            "the table is not the one that ingest writes",
             column_set=columns,
             exact_match=False,
         ),
-        _expect("column_values_to_be_unique", "critical", "A row id names one row.", column="row_id"),
+        _expect("column_values_to_be_unique", "critical", "a row id names more than one row", column="row_id"),
         _expect(
             "column_values_to_be_in_set",
             "critical",
-            "Every row has its role.",
+            "a row is neither reference nor incoming",
             column="role",
             value_set=["reference", "incoming"],
         ),
-        _expect("column_values_to_not_be_null", "critical", "Every row has a text.", column="text"),
+        _expect("column_values_to_not_be_null", "critical", "a row has no text", column="text"),
         _expect(
             "column_values_to_match_regex",
             "warning",
-            "The text has a letter or a digit of some script.",
+            "the text has no letter and no digit",
             column="text",
             regex=r"\w",
         ),
         _expect(
             "column_values_to_be_between",
             "warning",
-            "A whole document in one cell is rarely meant.",
+            "the text is as long as a whole document, or empty",
             column="text_length",
             min_value=1,
             max_value=20000,
@@ -65,7 +68,7 @@ def _text_classification() -> list[dict[str, Any]]:
         _expect(
             "column_values_to_be_between",
             "warning",
-            "A text of thousands of tokens is cut to a small part of itself.",
+            "the text has more tokens than any model here reads, or none",
             column="text_tokens",
             min_value=1,
             max_value=4096,
@@ -73,49 +76,49 @@ def _text_classification() -> list[dict[str, Any]]:
         _expect(
             "column_values_to_not_match_regex",
             "warning",
-            "Characters lost in a conversion.",
+            "characters were lost in a conversion (U+FFFD)",
             column="text",
             regex="\ufffd",
         ),
         _expect(
             "column_values_to_not_match_regex",
             "warning",
-            "UTF-8 that was read as Windows-1252.",
+            "UTF-8 that was read as Windows-1252",
             column="text",
             regex="Ã[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf]",
         ),
         _expect(
             "column_values_to_not_match_regex",
             "warning",
-            "Control characters.",
+            "the text has control characters",
             column="text",
             regex=r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]",
         ),
         _expect(
             "column_values_to_not_match_regex",
             "warning",
-            "A placeholder instead of a text.",
+            "a placeholder stands where a text should",
             column="text",
             regex=r"(?i)^\s*(n/?a|none|null|nan|undefined|todo|tbd|test|asdf|lorem ipsum.*)\s*$",
         ),
         _expect(
             "column_values_to_not_match_regex",
             "info",
-            "Markup: it costs tokens, and tells a model where a text comes from.",
+            "the text has markup, which tells a model where it comes from",
             column="text",
             regex=r"</?[a-zA-Z][^<>]*>|&[a-z]+;",
         ),
         _expect(
             "column_proportion_of_unique_values_to_be_between",
             "warning",
-            "Fewer than half of the texts are different ones.",
+            "fewer than half of the texts are different ones",
             column="text",
             min_value=0.5,
         ),
         _expect(
             "column_values_to_match_regex",
             "warning",
-            "A label begins and ends with something visible.",
+            "the label begins or ends with a space",
             column="label",
             regex=r"^\S(.*\S)?$",
         ),

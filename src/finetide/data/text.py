@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 SHOWN_CHARACTERS = 80
 
 
@@ -16,3 +19,10 @@ def shown(value: object) -> str:
         return "(missing)"
     text = " ".join(str(value).splitlines())
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def nearest(word: str, known: Sequence[str]) -> str | None:
+    """The one of ``known`` that was probably meant: equal but for case and spaces, or spelled nearly alike."""
+    plain = {candidate.strip().casefold(): candidate for candidate in reversed(known)}
+    matches = get_close_matches(word.strip().casefold(), list(plain), n=1, cutoff=0.8)
+    return plain[matches[0]] if matches else None

@@ -32,7 +32,7 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Probe:
-    """The linear probe that training started from: weight [labels, hidden], bias [labels]."""
+    """The linear probe that training started from: weight [labels, hidden], bias [labels]; no rows without one."""
 
     weight: FloatArray
     bias: FloatArray
@@ -62,8 +62,9 @@ def predict_all(
     found = {
         "majority": majority(label_indices(list(train["label"]), labels), len(test)),
         "zero-shot": zero_shot(features, frozen.labels),
-        "probe": probe(features, trained),
     }
+    if len(trained.weight):
+        found["probe"] = probe(features, trained)
     reference = taught[taught["role"] == "reference"]
     if (rows["role"] == "incoming").any() and (reference["split"] == "train").any():
 

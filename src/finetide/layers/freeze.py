@@ -1,7 +1,7 @@
 """Freezing that freezes: no gradient, no dropout, no moving statistics, and a proof by hash.
 
-``requires_grad`` alone leaves batch-norm statistics moving and dropout on (pytorch#86590): a module whose parameters are
-all frozen is therefore kept in evaluation mode, whatever ``train()`` is called on around it.
+``requires_grad`` alone leaves batch-norm statistics moving and dropout on (pytorch#86590): a module whose parameters
+are all frozen is therefore kept in evaluation mode, whatever ``train()`` is called on around it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def frozen(module: nn.Module, names: Iterable[str]) -> Iterator[dict[str, str]]:
     handles = [(part, part.train) for part in still]
     for part in still:
         part.eval()
-        part.train = _stay(part)  # type: ignore[method-assign]
+        part.train = _stay(part)  # type: ignore[method-assign,assignment]
     tensors = sorted(held | _buffers_of(module, still))
     before = hashes(module, tensors)
     try:

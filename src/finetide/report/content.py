@@ -78,13 +78,17 @@ def training_charts(facts: Facts) -> list[Markup]:
 
 
 def phase_starts(facts: Facts) -> dict[str, float]:
-    """Phase → the optimizer step at which it begins, for those that take any (a probe has a solver)."""
-    starts, step = {}, 0
-    for phase in facts.training.phases if facts.training else ():
-        if phase.steps:
-            starts[f"phase {phase.index}, {phase.kind}"] = float(step)
-        step += phase.steps
-    return starts
+    """Phase → the step at which it begins: where the curve's phase before it ended."""
+    kinds = {phase.index: phase.kind for phase in facts.training.phases} if facts.training else {}
+    starts: dict[int, float] = {}
+    reached = 0.0
+    for step, phase in zip(facts.curve.get("step", []), facts.curve.get("phase", []), strict=False):
+        if step is None or phase is None:
+            continue
+        starts.setdefault(int(phase), reached)
+        reached = max(reached, step)
+    moved = {phase for phase, start in starts.items() if start > 0 or len(starts) == 1 or phase == max(starts)}
+    return {f"phase {phase}, {kinds.get(phase, '')}": start for phase, start in starts.items() if phase in moved}
 
 
 def score_charts(facts: Facts) -> list[Markup]:

@@ -114,6 +114,13 @@ def test_every_baseline_predicts_the_test_rows():
     assert (found["majority"] == truth).mean() < 0.9
 
 
+def test_a_training_without_a_probe_has_no_such_baseline():
+    rows, features = table(("reference",))
+    frozen = Frozen(tuple(rows["row_id"]), features, np.eye(4)[:2])
+    found = predict_all(rows, rows[rows["split"] == "test"], frozen, Probe(np.zeros((0, 4)), np.zeros(0)), LABELS)
+    assert list(found) == ["majority", "zero-shot"]
+
+
 def test_reference_only_probe_sees_no_incoming_row():
     rows, features = table()
     poisoned = features.copy()

@@ -12,6 +12,8 @@ from finetide.contracts.gate import Approval
 from finetide.errors import IntegrityError, ProjectError
 from finetide.evaluation.score import score
 from finetide.report import build, write
+from finetide.report.content import phase_starts
+from finetide.report.gather import gather
 from support.artifacts import LABELS, Artifacts, digest
 
 STAGES = ("ingest", "validate", "split", "shift", "gate", "train", "evaluate", "export", "judge")
@@ -214,6 +216,16 @@ def test_without_labelled_test_rows_nothing_is_scored(run):
     page = read(run)
     assert "There is no labelled test row, so there is nothing to score." in page.text
     assert "Not reached: no label has been scored" in page.text
+
+
+def test_a_phase_is_marked_where_it_begins_in_the_curve(run):
+    """The probe of the sample says 0 steps and a real one says its solver's; only the curve knows optimizer steps."""
+    text = "step,phase,validation_loss,validation_accuracy\n0,0,0.9,0.7\n10,1,0.8,0.75\n20,1,0.7,0.8\n40,2,0.6,0.82\n"
+    run.out("train", "curve.csv").write_text(text)
+    starts = phase_starts(gather(run.root, "tickets"))
+    assert starts == {"phase 2, ": 20.0}
+    run.out("train", "curve.csv").write_text(text.replace("40,2", "40,1"))
+    assert phase_starts(gather(run.root, "tickets")) == {"phase 1, tune": 0.0}
 
 
 def lock(run: Artifacts) -> None:

@@ -1,0 +1,328 @@
+"""Finetide's own checks of the rows. Each is a small function of a table that says what it looked at and found.
+
+The table has the canonical columns and ``normal``, the normalised text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from finetide.contracts.quality import CheckResult, Finding, RowRef, Severity
+from finetide.data.near import near_pairs
+from finetide.data.text import nearest, shown
+
+SHOWN_ROWS = 20
+SHOWN_LABELS = 10
+UNEVEN_RATIO = 10
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check that ran. It passed when ``message`` is empty; else ``row_ids`` are the rows that it is about, all of
+    them. ``detail``: what was looked at, for the table of checks. ``quarantined``: its rows are out of the data."""
+
+    name: str
+    severity: Severity
+    detail: str
+    message: str = ""
+    fix: str = ""
+    column: str = "text"
+    row_ids: tuple[str, ...] = ()
+    quarantined: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return not self.message
+
+    def result(self) -> CheckResult:
+        return CheckResult(
+            check=self.name,
+            source="finetide",
+            severity=self.severity,
+            passed=self.passed,
+            detail=self.message or self.detail,
+        )
+
+
+def finding(check: Check, rows: pd.DataFrame) -> Finding:
+    """The finding of a check that did not pass, with the first rows as ``rows``, indexed by row id, has them."""
+    refs = []
+    for row_id in check.row_ids[:SHOWN_ROWS]:
+        row: dict[str, Any] = dict(rows.loc[row_id])
+        value = shown(row.get(check.column, ""))
+        if check.column == "label":
+            # A label alone says little: which text has it?
+            value = shown(f"{value} · {row['text']}")
+        refs.append(RowRef(row_id=row_id, file=row["file"], line=int(row["line"]), column=check.column, value=value))
+    return Finding(
+        check=check.name,
+        severity=check.severity,
+        message=check.message,
+        fix=check.fix,
+        count=len(check.row_ids),
+        rows=tuple(refs),
+    )
+
+
+def label_set(rows: pd.DataFrame, labels: Sequence[str] | None) -> tuple[str, ...]:
+    """The labels that rows may have: those of the settings, else those of the reference rows. Sorted."""
+    if labels is not None:
+        return tuple(sorted(set(labels)))
+    return tuple(sorted(rows.loc[rows["role"] == "reference", "label"].dropna().unique()))
+
+
+def empty_texts(rows: pd.DataFrame) -> Check:
+    name, empty = "empty text", rows["normal"] == ""
+    if not empty.any():
+        return Check(name, "critical", "every row has a text")
+    return Check(
+        name,
+        "critical",
+        "",
+        f"{_rows(empty)} no text, or nothing but white space",
+        "write the text, or delete the row",
+        "text",
+        _ids(rows, empty),
+    )
+
+
+def missing_labels(rows: pd.DataFrame, *, first_window: bool) -> Check:
+    """Reference rows without a label. In a first window somebody forgot them. Later windows' reference has taken in
+    rows that arrived unlabelled and were acknowledged as they were; these say something about the domain only."""
+    name, column = "missing label", "label"
+    missing = (rows["role"] == "reference") & rows["label"].isna()
+    if not missing.any():
+        return Check(name, "critical", "every reference row has a label")
+    said = f"{_rows(missing)} no label, and the role reference"
+    if not first_window:
+        why = f"{said}: they came unlabelled with an earlier window, and are not trained on"
+        return Check(name, "info", "", why, LATE_LABELS, column, _ids(rows, missing))
+    return Check(name, "critical", "", said, "write the label, or delete the row", column, _ids(rows, missing))
+
+
+LATE_LABELS = "labels can come later, in a file with the columns row_id and the label column"
+
+
+def unlabelled_incoming(rows: pd.DataFrame) -> Check:
+    name = "unlabelled incoming rows"
+    incoming = rows["role"] == "incoming"
+    missing = incoming & rows["label"].isna()
+    if not missing.any():
+        return Check(name, "info", f"all {int(incoming.sum())} incoming rows have a label")
+    said = f"{int(missing.sum())} of {int(incoming.sum())} incoming rows have no label and are not trained on"
+    return Check(name, "info", "", said, LATE_LABELS, "label", _ids(rows, missing))
+
+
+def unknown_labels(rows: pd.DataFrame, allowed: Sequence[str], *, given: bool) -> Check:
+    """Args: given: ``allowed`` comes from the settings, not from the reference rows."""
+    name = "label set"
+    unknown = rows["label"].notna() & ~rows["label"].isin(allowed)
+    if not unknown.any():
+        return Check(name, "critical", f"{len(allowed)} labels: {_listed(allowed)}")
+    counts = rows.loc[unknown, "label"].value_counts().sort_index()
+    named = _listed(f"{shown(label)!r} ({count}{_meant(str(label), allowed)})" for label, count in counts.items())
+    where = "validate.labels does not have" if given else "no reference row has"
+    fix = "correct the label; or, if it is a new one, " + (
+        "add it to validate.labels in params.yaml" if given else "list all labels in validate.labels in params.yaml"
+    )
+    return Check(
+        name, "critical", "", f"{_rows(unknown)} a label that {where}: {named}", fix, "label", _ids(rows, unknown)
+    )
+
+
+def alike_labels(rows: pd.DataFrame) -> Check:
+    name = "labels spelled alike"
+    labels = sorted(rows["label"].dropna().unique())
+    plain: dict[str, list[str]] = {}
+    for label in labels:
+        plain.setdefault("".join(sign for sign in label.casefold() if sign.isalnum()) or label, []).append(label)
+    groups = [group for group in plain.values() if len(group) > 1]
+    if not groups:
+        return Check(name, "warning", "no two labels differ by case, spaces or punctuation only")
+    said = "; ".join(" and ".join(map(repr, group)) for group in groups)
+    minor = rows["label"].isin([label for group in groups for label in group])
+    return Check(
+        name,
+        "warning",
+        "",
+        f"labels differ by case, spaces or punctuation only: {said}",
+        "spell one label one way",
+        "label",
+        _ids(rows, minor),
+    )
+
+
+def label_conflicts(rows: pd.DataFrame) -> Check:
+    """Rows whose text has different labels in different rows."""
+    name = "conflicting labels"
+    labelled = rows[rows["label"].notna() & (rows["normal"] != "")]
+    different = labelled.groupby("normal", sort=False)["label"].transform("nunique") > 1
+    clashing = labelled[different]
+    if clashing.empty:
+        return Check(name, "critical", "no text has two labels")
+    texts = clashing["normal"].nunique()
+    first = clashing[clashing["normal"] == clashing["normal"].iloc[0]].drop_duplicates("label")
+    example = ", ".join(
+        f"{row_id} {shown(label)!r}" for row_id, label in zip(first["row_id"], first["label"], strict=True)
+    )
+    return Check(
+        name,
+        "critical",
+        "",
+        f"{len(clashing)} rows have a text that has another label elsewhere ({texts} texts), e.g. {example}",
+        "decide which label is right, and delete or correct the other rows",
+        "label",
+        # Rows of one text together: only side by side do they show the conflict.
+        tuple(clashing.sort_values("normal", kind="stable")["row_id"]),
+    )
+
+
+def short_texts(rows: pd.DataFrame, minimum: int) -> Check:
+    name = "short text"
+    lengths = rows["text"].str.strip().str.len()
+    short = (lengths > 0) & (lengths < minimum)
+    if not short.any():
+        return Check(name, "warning", f"every text has {minimum} characters or more")
+    return Check(
+        name,
+        "warning",
+        "",
+        f"{_rows(short)} fewer than {minimum} characters (validate.min_text_length)",
+        "check that the text is whole",
+        "text",
+        _ids(rows, short),
+    )
+
+
+def duplicates(rows: pd.DataFrame) -> Check:
+    """Rows with the text of an earlier row, but for case and white space."""
+    name = "duplicate text"
+    again = rows["normal"].duplicated() & (rows["normal"] != "")
+    if not again.any():
+        return Check(name, "warning", "no two rows have the same text")
+    row = rows[again].iloc[0]
+    older = rows[rows["normal"] == row["normal"]].iloc[0]
+    return Check(
+        name,
+        "warning",
+        "",
+        f"{_rows(again)} the text of an earlier row but for case and spaces, e.g. {row['row_id']} that of "
+        f"{older['row_id']}",
+        "delete the copies: they count twice in training and in every score",
+        "text",
+        _ids(rows, again),
+    )
+
+
+def near_duplicates(rows: pd.DataFrame, threshold: float) -> Check:
+    """Rows whose text is nearly that of an earlier one (see `data.near`), exact copies left out."""
+    name = "near-duplicate text"
+    first = rows[~rows["normal"].duplicated() & (rows["normal"] != "")]
+    pairs = near_pairs(list(first["normal"]), threshold)
+    if not len(pairs):
+        return Check(name, "warning", f"no two texts share {threshold:.0%} of their 5-grams")
+    ids = first["row_id"].to_numpy()
+    chosen = np.lexsort((pairs.older, pairs.newer))[0]
+    example = f"{ids[pairs.newer[chosen]]} is {pairs.similarity[chosen]:.0%} like {ids[pairs.older[chosen]]}"
+    newer = tuple(str(row_id) for row_id in ids[np.unique(pairs.newer)])
+    return Check(
+        name,
+        "warning",
+        "",
+        f"{len(newer)} rows have a text that shares {threshold:.0%} or more of its 5-grams with an earlier one, "
+        f"e.g. {example}",
+        "delete those that say nothing new; split keeps them on one side",
+        "text",
+        newer,
+    )
+
+
+def rare_labels(rows: pd.DataFrame, allowed: Sequence[str], minimum: int) -> Check:
+    name = "rows a label"
+    counts = rows["label"].value_counts()
+    rare = {label: int(counts.get(label, 0)) for label in allowed if counts.get(label, 0) < minimum}
+    if not rare and len(allowed) > 1:
+        return Check(name, "critical", f"every label has {minimum} rows or more")
+    if not rare:
+        said = f"a classifier needs two labels; here {'is' if len(allowed) == 1 else 'are'} {len(allowed)}"
+        return Check(name, "critical", "", said, "check that ingest.columns.label names the right column", "label")
+    named = _listed(
+        f"{shown(label)!r} ({count}{_meant(label, [other for other in allowed if other not in rare])})"
+        for label, count in rare.items()
+    )
+    return Check(
+        name,
+        "critical",
+        "",
+        f"labels with fewer than {minimum} rows (validate.min_rows_per_label): {named}",
+        "bring more rows of these labels, merge them into others, or correct their spelling",
+        "label",
+        _ids(rows, rows["label"].isin(list(rare))),
+    )
+
+
+def uneven_labels(rows: pd.DataFrame) -> Check:
+    name = "label balance"
+    counts = rows["label"].value_counts()
+    if len(counts) < 2 or counts.iloc[0] < UNEVEN_RATIO * counts.iloc[-1]:
+        return Check(name, "info", f"no label has {UNEVEN_RATIO} times the rows of another")
+    most, least = counts.index[0], counts.index[-1]
+    return Check(
+        name,
+        "info",
+        "",
+        f"{most!r} has {counts.iloc[0]} rows, {least!r} has {counts.iloc[-1]}",
+        "read macro_f1 beside accuracy; rows of rare labels help most",
+        "label",
+        _ids(rows, rows["label"] == least),
+    )
+
+
+def long_texts(rows: pd.DataFrame, tokens: pd.Series[int], maximum: int) -> Check:
+    """Args: tokens: tokens of each row of ``rows``, with its index."""
+    name = "text longer than the model reads"
+    long = tokens > maximum
+    if not long.any():
+        longest = int(tokens.max()) if len(tokens) else 0
+        return Check(name, "info", f"the longest text has {longest} tokens of {maximum} (train.max_length)")
+    return Check(
+        name,
+        "info",
+        "",
+        f"{_rows(long)} more than {maximum} tokens (train.max_length), up to {int(tokens.max())}; the rest is cut off",
+        "raise train.max_length if what matters stands at the end",
+        "text",
+        _ids(rows, long),
+    )
+
+
+def any_rows(rows: pd.DataFrame) -> Check:
+    name = "rows"
+    if len(rows):
+        return Check(name, "critical", f"{len(rows)} rows to work with")
+    return Check(name, "critical", "", "no row is left to work with", "see the other findings")
+
+
+def _rows(mask: pd.Series[bool]) -> str:
+    count = int(mask.sum())
+    return f"{count} row has" if count == 1 else f"{count} rows have"
+
+
+def _ids(rows: pd.DataFrame, mask: pd.Series[bool]) -> tuple[str, ...]:
+    return tuple(rows.loc[mask, "row_id"])
+
+
+def _meant(label: str, known: Sequence[str]) -> str:
+    near = nearest(label, known)
+    return f", did you mean {near!r}?" if near else ""
+
+
+def _listed(words: Iterable[Any]) -> str:
+    listed = [str(word) for word in words]
+    more = f" and {len(listed) - SHOWN_LABELS} more" if len(listed) > SHOWN_LABELS else ""
+    return ", ".join(listed[:SHOWN_LABELS]) + more

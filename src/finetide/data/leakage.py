@@ -1,0 +1,165 @@
+"""The postcondition of split: what stands on two sides, and whose doing it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from finetide.contracts.quality import Finding, LeakageVerdict, RowRef, Severity
+from finetide.contracts.rows import ROLES, SPLITS
+from finetide.data.split import NEAR, Texts
+from finetide.data.text import shown
+
+SHOWN_ROWS = 20
+SHOWN_LABELS = 10
+
+
+def check(rows: pd.DataFrame, given: Sequence[str | None], texts: Texts) -> LeakageVerdict:
+    """Look for the same content on two sides of ``rows``.
+
+    A leak of our own making is critical. What the user's split or groups bring about is a warning: the rows stay where
+    the user put them. So is a text near to two older ones on different sides, as neither of these may move.
+
+    Args:
+        rows: the split rows; given: what the user's split column said; texts: `split.texts_of` the rows.
+    """
+    table = rows.assign(
+        side=rows["split"], text_code=texts.of_row, chosen=[isinstance(split, str) for split in given]
+    ).reset_index(drop=True)
+    findings = [
+        *_same_texts(table),
+        *_same_groups(table),
+        *_near_texts(table, texts),
+        *_empty_sides(table),
+        *_bare_labels(table),
+    ]
+    critical = [finding.check for finding in findings if finding.severity == "critical"]
+    reason = "; ".join(f"{one.check}: {one.message}" for one in findings) or "Nothing stands on two sides."
+    return LeakageVerdict(
+        verdict="fail" if critical else "pass", reason=reason, counts=_counts(table), findings=tuple(findings)
+    )
+
+
+def _same_texts(table: pd.DataFrame) -> list[Finding]:
+    leaking = table[_on_two_sides(table, "text_code")]
+    chosen = leaking.groupby("text_code")["chosen"].transform("any").astype(bool)
+    grouped = leaking.groupby("text_code")["group"].transform("count") > 0
+    parts: list[tuple[pd.Series[bool], Severity, str, str]] = [
+        (chosen, "warning", "by the given split", "delete the copies; scores on these test rows flatter the model"),
+        (~chosen & grouped, "warning", "because their groups are", "see that rows of one text have one group"),
+        (~chosen & ~grouped, "critical", "by our own split", "this is a fault of Finetide: please report it"),
+    ]
+    return [
+        _finding(
+            "same text on two sides",
+            severity,
+            f"{leaking.loc[mask, 'text_code'].nunique()} texts are on more than one side {why}",
+            fix,
+            leaking[mask].sort_values("text_code", kind="stable"),
+        )
+        for mask, severity, why, fix in parts
+        if mask.any()
+    ]
+
+
+def _same_groups(table: pd.DataFrame) -> list[Finding]:
+    grouped = table[table["group"].notna()]
+    leaking = grouped[_on_two_sides(grouped, "group")]
+    chosen = leaking.groupby("group")["chosen"].transform("any").astype(bool)
+    parts: list[tuple[pd.Series[bool], Severity, str, str]] = [
+        (chosen, "warning", "by the given split", "give all rows of a group one split, or drop the group column"),
+        (~chosen, "critical", "by our own split", "this is a fault of Finetide: please report it"),
+    ]
+    return [
+        _finding(
+            "same group on two sides",
+            severity,
+            f"{leaking.loc[mask, 'group'].nunique()} groups are on more than one side {why}",
+            fix,
+            leaking[mask].sort_values("group", kind="stable"),
+        )
+        for mask, severity, why, fix in parts
+        if mask.any()
+    ]
+
+
+def _near_texts(table: pd.DataFrame, texts: Texts) -> list[Finding]:
+    """Pairs of near-duplicate texts, each text on one side, not on the same one."""
+    first = table.drop_duplicates("text_code")
+    row_of = dict(zip(first["text_code"].tolist(), first.index.tolist(), strict=True))
+    file_of = dict(zip(first["text_code"].tolist(), first["file"].tolist(), strict=True))
+    sides = table.groupby("text_code")["side"].agg(frozenset)
+    apart = [
+        (int(older), int(newer))
+        for older, newer in zip(texts.near.older, texts.near.newer, strict=True)
+        if len(sides[older] | sides[newer]) > 1 and len(sides[older]) == len(sides[newer]) == 1
+    ]
+    free = (~table["chosen"] & table["group"].isna()).groupby(table["text_code"]).all()
+    own = [(older, newer) for older, newer in apart if free[older] and free[newer] and file_of[older] == file_of[newer]]
+    rest = sorted(set(apart) - set(own))
+    parts: list[tuple[list[tuple[int, int]], Severity, str]] = [
+        (rest, "warning", "read them: if they say the same, delete the newer ones"),
+        (own, "critical", "this is a fault of Finetide: please report it"),
+    ]
+    return [
+        _finding(
+            "near-duplicate texts on two sides",
+            severity,
+            f"{len(pairs)} pairs of texts share {NEAR:.0%} or more of their 5-grams",
+            fix,
+            table.loc[[row_of[text] for pair in pairs for text in pair]],
+        )
+        for pairs, severity, fix in parts
+        if pairs
+    ]
+
+
+def _empty_sides(table: pd.DataFrame) -> list[Finding]:
+    """Without labelled rows on each side nothing can be trained, chosen or scored."""
+    have = set(table.loc[table["label"].notna(), "side"])
+    empty = [side for side in SPLITS if side not in have]
+    if not empty:
+        return []
+    message = f"no labelled row is on: {', '.join(empty)}"
+    return [_finding("empty side", "critical", message, "bring more labelled rows", table.iloc[:0])]
+
+
+def _bare_labels(table: pd.DataFrame) -> list[Finding]:
+    labelled = table[table["label"].notna()]
+    counts = labelled.groupby("label")["side"].agg(frozenset)
+    bare = {str(label): [side for side in SPLITS if side not in sides] for label, sides in counts.items()}
+    bare = {label: sides for label, sides in bare.items() if sides}
+    if not bare:
+        return []
+    named = [f"{shown(label)} (no {', no '.join(sides)})" for label, sides in list(bare.items())[:SHOWN_LABELS]]
+    more = f" and {len(bare) - SHOWN_LABELS} more" if len(bare) > SHOWN_LABELS else ""
+    message = f"labels that are not on every side: {', '.join(named)}{more}"
+    rows = labelled[labelled["label"].isin(list(bare))]
+    return [_finding("label without a side", "warning", message, "bring more rows of these labels", rows)]
+
+
+def _on_two_sides(table: pd.DataFrame, column: str) -> pd.Series[bool]:
+    return table.groupby(column)["side"].transform("nunique") > 1
+
+
+def _counts(table: pd.DataFrame) -> dict[str, dict[str, int]]:
+    return {
+        role: {side: int((table.loc[table["role"] == role, "side"] == side).sum()) for side in SPLITS}
+        for role in ROLES
+        if (table["role"] == role).any()
+    }
+
+
+def _finding(check: str, severity: Severity, message: str, fix: str, rows: pd.DataFrame) -> Finding:
+    refs = tuple(
+        RowRef(
+            row_id=str(row["row_id"]),
+            file=str(row["file"]),
+            line=int(row["line"]),
+            column="split",
+            value=shown(f"{row['side']}: {row['text']}"),
+        )
+        for row in rows.head(SHOWN_ROWS).to_dict("records")
+    )
+    return Finding(check=check, severity=severity, message=message, fix=fix, count=len(rows), rows=refs)

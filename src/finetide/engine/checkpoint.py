@@ -1,0 +1,112 @@
+"""Checkpoints that a kill cannot tear: safetensors and JSON, nothing pickled, the complete-marker last.
+
+They live outside DVC's outputs (DVC deletes those when a stage starts), keyed by everything that decides the training:
+another key is another training.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from finetide.files import read_json, write_json
+
+MARKER = "complete.json"
+Tensors = dict[str, torch.Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of one training, the newest complete one being kept."""
+
+    def __init__(self, folder: Path, *, keep_others: int = 1) -> None:
+        """Args: folder: named by the training's key. keep_others: trainings with other keys that stay beside it."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        others = [path for path in folder.parent.iterdir() if path.is_dir() and path != folder]
+        for path in sorted(others, key=lambda path: path.stat().st_mtime)[: max(0, len(others) - keep_others)]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def save(self, number: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+        """Write checkpoint ``number``, mark it complete, then delete older ones."""
+        target = self.folder / f"{number:09d}"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+        save_file(plain, target / "tensors.safetensors")
+        _sync(target / "tensors.safetensors")
+        write_json(target / "state.json", state)
+        write_json(target / MARKER, {"complete": True})
+        for path in self._all():
+            if path != target:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def load(self) -> tuple[Tensors, dict[str, Any]] | None:
+        """The newest complete checkpoint; torn ones are passed over."""
+        for path in reversed(self._all()):
+            if (path / MARKER).is_file():
+                return load_file(path / "tensors.safetensors"), read_json(path / "state.json")
+        return None
+
+    def _all(self) -> list[Path]:
+        return sorted(path for path in self.folder.iterdir() if path.is_dir() and path.name.isdigit())
+
+
+def pack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    return {f"{prefix}/{name}": value for name, value in tensors.items()}
+
+
+def unpack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    start = f"{prefix}/"
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def delta(state: Mapping[str, torch.Tensor], initial: Mapping[str, torch.Tensor]) -> Tensors:
+    """The tensors of ``state`` that differ from the weights that training started with: frozen ones need no place."""
+    plain = {name: value.detach().cpu() for name, value in state.items()}
+    return {name: value for name, value in plain.items() if not torch.equal(value, initial[name])}
+
+
+def random_state() -> Tensors:
+    """State of torch's global generators: dropout draws from them."""
+    found = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        found["cuda"] = torch.cuda.get_rng_state()
+    return found
+
+
+def set_random_state(state: Mapping[str, torch.Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> Tensors:
+    """AdamW's state by parameter name; ``names`` in the order of the optimizer's groups."""
+    found: Tensors = {}
+    for number, entry in optimizer.state_dict()["state"].items():
+        for key, value in entry.items():
+            found[f"{names[number]}|{key}"] = torch.as_tensor(value)
+    return found
+
+
+def set_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for joined, value in tensors.items():
+        name, _, key = joined.rpartition("|")
+        state.setdefault(names.index(name), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,201 @@
+"""Training as a list of phases; what is best on validation is kept, whichever phase it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from finetide.engine import checkpoint, probe
+from finetide.engine.inference import embed
+from finetide.engine.progress import Curve
+from finetide.engine.specs import CurveRow, Data, PhaseResult, PhaseSpec, ProbeSpec, Score, Settings
+from finetide.engine.tune import Store, Tuner, evaluate
+from finetide.errors import DataError
+from finetide.seeding import derive
+from finetide.task import Built, Task
+
+State = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Result:
+    """``kept`` is the index of the phase whose weights ``built`` holds now. ``probe`` is the first probe phase's
+    solution, None without one. ``proof``: frozen tensor → SHA-256, the same before and after."""
+
+    phases: tuple[PhaseResult, ...]
+    kept: int
+    sentence: str
+    probe: probe.Probe | None
+    proof: dict[str, str]
+    precision: str
+
+
+def train(
+    task: Task,
+    built: Built,
+    data: Data,
+    phases: Sequence[PhaseSpec],
+    settings: Settings,
+    curve: Curve,
+    store: checkpoint.Checkpoints,
+) -> Result:
+    """Run the phases on ``built`` in place; it holds the best weights afterwards.
+
+    A newer checkpoint in ``store`` is continued: its result is then byte-equal to an undisturbed run.
+
+    Raises:
+        DataError: no training or no validation rows. IntegrityError: a frozen tensor changed.
+    """
+    for name, examples in (("training", data.train), ("validation", data.validation)):
+        if len(examples.ids) == 0:
+            raise DataError(
+                f"there are no labelled {name} rows", where="split", fix="see leakage.json and quality.json"
+            )
+    torch.manual_seed(derive(settings.seed, "training"))
+    resumed = store.load()
+    initial = _snapshot(built)
+    done = _Done.of(resumed, initial)
+    curve.rows[:] = [CurveRow(**row) for row in (resumed[1]["curve"] if resumed else [])]
+    if resumed:
+        print(f"resumed from a checkpoint in phase {resumed[1]['phase'] + 1}")
+    state = done.state
+    for index, spec in enumerate(phases):
+        if index < len(done.results):
+            continue
+        if state is not None:
+            built.module.load_state_dict(state)
+        continued = resumed if resumed and resumed[1]["phase"] == index and "progress" in resumed[1] else None
+        if isinstance(spec, ProbeSpec):
+            result, state, found = _probe(task, built, data, spec, settings, curve, index)
+            done.probe = done.probe or found
+        else:
+            tuner = Tuner(task, built, data, spec, settings, index)
+            result, state, proof = tuner.run(curve, done.store(store, initial), continued)
+            done.proof.update(proof)
+            done.precision = tuner.precision.name
+        done.take(index, result, state)
+        done.save(index, curve, store, initial)
+    curve.write()
+    assert done.best is not None
+    built.module.load_state_dict(done.best)
+    return Result(tuple(done.results), done.kept, _sentence(done), done.probe, done.proof, done.precision)
+
+
+class _Done:
+    """Finished phases, and the best weights among them."""
+
+    def __init__(self) -> None:
+        self.results: list[PhaseResult] = []
+        self.kept = 0
+        self.best: State | None = None
+        self.state: State | None = None
+        self.probe: probe.Probe | None = None
+        self.proof: dict[str, str] = {}
+        self.precision = "fp32"
+
+    @classmethod
+    def of(cls, resumed: tuple[State, dict[str, Any]] | None, initial: State) -> _Done:
+        done = cls()
+        if resumed is None or not resumed[1]["done"]["results"]:
+            return done
+        tensors, carried = resumed[0], resumed[1]["done"]
+        for entry in carried["results"]:
+            done.results.append(
+                PhaseResult(**{**entry, "score": Score(**entry["score"]), "decisions": tuple(entry["decisions"])})
+            )
+        done.kept, done.proof, done.precision = carried["kept"], carried["proof"], carried["precision"]
+        done.best = {**initial, **checkpoint.unpack("done", tensors)}
+        done.state = {**initial, **checkpoint.unpack("last", tensors)}
+        if carried["probe"] is not None:
+            arrays = checkpoint.unpack("probe", tensors)
+            done.probe = probe.Probe(weight=arrays["weight"].numpy(), bias=arrays["bias"].numpy(), **carried["probe"])
+        return done
+
+    def take(self, index: int, result: PhaseResult, state: State) -> None:
+        self.results.append(result)
+        self.state = state
+        if self.best is None or result.score.beats(self.results[self.kept].score):
+            self.best, self.kept = state, index
+
+    def save(self, index: int, curve: Curve, checkpoints: checkpoint.Checkpoints, initial: State) -> None:
+        """A checkpoint between phases."""
+        tensors = checkpoint.pack("random", checkpoint.random_state())
+        self.store(checkpoints, initial).save((index + 2) * 10_000_000, tensors, {"phase": index + 1}, curve)
+
+    def store(self, checkpoints: checkpoint.Checkpoints, initial: State) -> Store:
+        """What is finished, as every checkpoint from here on carries it."""
+        tensors: State = {}
+        if self.best is not None and self.state is not None:
+            tensors |= checkpoint.pack("done", checkpoint.delta(self.best, initial))
+            tensors |= checkpoint.pack("last", checkpoint.delta(self.state, initial))
+        found = None
+        if self.probe is not None:
+            arrays = {"weight": torch.from_numpy(self.probe.weight), "bias": torch.from_numpy(self.probe.bias)}
+            tensors |= checkpoint.pack("probe", arrays)
+            found = {name: value for name, value in asdict(self.probe).items() if name not in arrays}
+        carried = {
+            "results": [asdict(result) for result in self.results],
+            "kept": self.kept,
+            "proof": self.proof,
+            "precision": self.precision,
+            "probe": found,
+        }
+        return Store(checkpoints, initial, tensors, {"done": carried})
+
+
+def _snapshot(built: Built) -> State:
+    return {name: value.detach().cpu().clone() for name, value in built.module.state_dict().items()}
+
+
+def _probe(
+    task: Task, built: Built, data: Data, spec: ProbeSpec, settings: Settings, curve: Curve, index: int
+) -> tuple[PhaseResult, State, probe.Probe]:
+    """Fit the head on the frozen rest, and put it in place."""
+    features = [
+        embed(
+            task,
+            built,
+            examples,
+            batch_tokens=settings.batch_tokens,
+            cache=settings.feature_cache,
+            precision=settings.precision,
+        )
+        for examples in (data.train, data.validation)
+    ]
+    labels = len(built.settings.labels)
+    found = probe.fit(
+        features[0],
+        np.asarray(data.train.targets),
+        (features[1], np.asarray(data.validation.targets)),
+        labels=labels,
+        strengths=spec.strengths,
+        max_iterations=spec.max_iterations,
+    )
+    head = built.module.get_submodule("head")
+    head.load_state_dict({"weight": torch.from_numpy(found.weight), "bias": torch.from_numpy(found.bias)})
+    score = evaluate(task, built, data.validation, settings)
+    step = curve.rows[-1].step if curve.rows else 0
+    curve.add(CurveRow(step, 0.0, index, None, score.loss, score.accuracy, 0.0))
+    parameters = sum(parameter.numel() for parameter in built.module.parameters())
+    trainable = sum(parameter.numel() for parameter in head.parameters())
+    decisions = (
+        f"l2 {found.l2:g} of {', '.join(f'{value:g}' for value in spec.strengths)} is best on validation",
+        f"L-BFGS took {found.iterations} iterations",
+    )
+    result = PhaseResult("probe", found.iterations, 0.0, 0, trainable, parameters - trainable, score, decisions)
+    return result, _snapshot(built), found
+
+
+def _sentence(done: _Done) -> str:
+    best = done.results[done.kept]
+    words = f"kept phase {done.kept + 1} ({best.kind}), validation accuracy {best.score.accuracy:.1%}"
+    others = [
+        f"phase {place + 1} ({result.kind}) had {result.score.accuracy:.1%}"
+        for place, result in enumerate(done.results)
+        if place != done.kept
+    ]
+    return "; ".join([words, *others])

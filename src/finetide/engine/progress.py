@@ -1,0 +1,73 @@
+"""What a person and ``dvc plots`` see while training runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from finetide.engine.specs import CurveRow
+from finetide.files import write_text
+
+SHARES = 10
+
+
+class Curve:
+    """curve.csv, written anew at each evaluation, so that ``dvc plots`` shows a run that is still at work."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[CurveRow] = []
+
+    def add(self, row: CurveRow) -> None:
+        self.rows.append(row)
+        self.write()
+
+    def write(self) -> None:
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        names = [field.name for field in fields(CurveRow)]
+        writer.writerow(names)
+        for row in self.rows:
+            values = asdict(row)
+            writer.writerow(["" if values[name] is None else _plain(values[name]) for name in names])
+        write_text(self.path, stream.getvalue())
+
+
+def _plain(value: float | int) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.8g}"
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a line at each tenth of the way, for logs."""
+
+    def __init__(self, total: int, what: str, start: int = 0) -> None:
+        self.total, self.what, self.done, self.note = total, what, start, ""
+        self.bar = tqdm(
+            total=total, initial=start, desc=what, unit="step", file=sys.stderr, disable=not sys.stderr.isatty()
+        )
+
+    def step(self, loss: float) -> None:
+        before = self.done * SHARES // max(1, self.total)
+        self.done += 1
+        self.bar.update(1)
+        self.bar.set_postfix_str(f"loss {loss:.3f} {self.note}", refresh=False)
+        if self.bar.disable and self.done * SHARES // max(1, self.total) > before:
+            print(
+                f"{self.what}: step {self.done}/{self.total}, loss {loss:.3f} {self.note}", file=sys.stderr, flush=True
+            )
+
+    def say(self, note: str) -> None:
+        self.note = note
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.bar.close()

@@ -1,0 +1,117 @@
+"""What the engine is told, as plain values: it never sees params.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finetide.layers.rules import Rule
+from finetide.task import Examples
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Labelled rows only."""
+
+    train: Examples
+    validation: Examples
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    strengths: tuple[float, ...]
+    max_iterations: int
+
+
+@dataclass(frozen=True)
+class TuneSpec:
+    """Exactly one of ``epochs`` and ``steps`` is given."""
+
+    rules: tuple[Rule, ...]
+    epochs: int | None
+    steps: int | None
+    learning_rate: float
+    schedule: str
+    warmup_share: float
+    weight_decay: float
+    max_gradient_norm: float
+    patience: int
+    evaluations_per_epoch: int
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
+
+
+PhaseSpec = ProbeSpec | TuneSpec
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``feature_cache``: folder for embeddings of frozen models, or None."""
+
+    seed: int
+    batch_rows: int
+    batch_tokens: int
+    precision: str
+    checkpoint_every_steps: int
+    feature_cache: Path | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """On the validation rows. Better is a higher accuracy, then a lower loss."""
+
+    accuracy: float
+    loss: float
+
+    def beats(self, other: Score | None) -> bool:
+        return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """What a phase handed on; ``decisions`` are lines for a person."""
+
+    kind: str
+    steps: int
+    epochs: float
+    rows_seen: int
+    trainable: int
+    frozen: int
+    score: Score
+    decisions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CurveRow:
+    step: int
+    epoch: float
+    phase: int
+    train_loss: float | None
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+
+
+def steps_per_epoch(rows: int, batch_rows: int) -> int:
+    return -(-rows // batch_rows)
+
+
+def evaluation_steps(total: int, per_epoch: int, evaluations: int) -> frozenset[int]:
+    """Steps (counted from 1) after which validation is scored: evenly in each epoch, and the last one."""
+    every = max(1, per_epoch // evaluations)
+    inside: Sequence[int] = [
+        epoch * per_epoch + min(per_epoch, every * part)
+        for epoch in range(-(-total // per_epoch))
+        for part in range(1, evaluations + 1)
+    ]
+    # The last evaluation of an epoch is at its end, also when the epoch is not divisible.
+    ends = [per_epoch * epoch for epoch in range(1, total // per_epoch + 1)]
+    skipped = {epoch * per_epoch + every * evaluations for epoch in range(-(-total // per_epoch))} - set(ends)
+    return frozenset({step for step in inside if step <= total and step not in skipped} | set(ends) | {total})

@@ -1,0 +1,59 @@
+"""gate: stops on a critical finding, on leakage and on a halt, unless someone approved exactly these verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from finetide.config.stage import Stage
+from finetide.contracts.gate import Approval, GateRecord, verdict_hash
+from finetide.contracts.quality import LeakageVerdict, QualityVerdict
+from finetide.contracts.shift import ShiftVerdict
+from finetide.errors import GateError
+
+
+def run(stage: Stage) -> None:
+    paths = (stage.dep("quality.json"), stage.dep("leakage.json"), stage.dep("shift.json"))
+    reasons = objections(QualityVerdict.read(paths[0]), LeakageVerdict.read(paths[1]), ShiftVerdict.read(paths[2]))
+    decide(reasons, verdict_hash(*paths), read_approvals(stage.dep(stage.model)), stage.model)
+    GateRecord().write(stage.out("gate.json"))
+
+
+def objections(quality: QualityVerdict, leakage: LeakageVerdict, shift: ShiftVerdict) -> list[str]:
+    """Why the run may not go on, each with its remedy; empty when it may."""
+    reasons = [
+        f"{finding.check}: {finding.message}; {finding.fix}"
+        for verdict in (quality, leakage)
+        for finding in verdict.findings
+        if finding.severity == "critical"
+    ]
+    for name, verdict in (("validate", quality), ("split", leakage)):
+        if verdict.verdict == "fail" and not any(finding.severity == "critical" for finding in verdict.findings):
+            reasons.append(f"{name}: {verdict.reason}")
+    if shift.verdict == "halt":
+        reasons.append(f"shift: {shift.sentence}")
+    return reasons
+
+
+def decide(reasons: list[str], found_hash: str, approvals: list[Approval], model: str) -> None:
+    """Raises: GateError unless there is no objection, or the newest decision about this hash approves it."""
+    if not reasons:
+        return
+    about_this = [approval for approval in approvals if approval.verdict_hash == found_hash]
+    newest = max(about_this, key=lambda approval: approval.time, default=None)
+    if newest is not None and newest.decision == "approved":
+        print(f"approved by {newest.who}: {newest.why}")
+        return
+    listed = "".join(f"\n  - {reason}" for reason in reasons)
+    said = f"\n  rejected by {newest.who}: {newest.why}" if newest is not None else ""
+    others = len(approvals) - len(about_this)
+    told = f"\n  {others} earlier decision(s) are about other verdicts" if others else ""
+    raise GateError(
+        f"the gate stays shut for verdict {found_hash[:12]}{listed}{said}{told}",
+        where=model,
+        fix=f'mend the data, or let exactly this pass: finetide approve {model} --why "…"',
+    )
+
+
+def read_approvals(folder: Path) -> list[Approval]:
+    """Raises: IntegrityError on a torn one."""
+    return [Approval.read(path) for path in sorted(folder.glob("*.json"))]

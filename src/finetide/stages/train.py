@@ -1,0 +1,164 @@
+"""train: fine-tune in phases by the recipe, keep what is best on validation."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import save_file
+
+from finetide import base, tasks
+from finetide.config.stage import Stage
+from finetide.config.train import ProbePhase, TrainParams
+from finetide.contracts.shift import Recipe
+from finetide.contracts.training import PhaseReport, TrainingReport
+from finetide.contracts.window import Window
+from finetide.engine.checkpoint import Checkpoints
+from finetide.engine.loop import Result, train
+from finetide.engine.progress import Curve
+from finetide.engine.specs import Data, PhaseSpec, ProbeSpec, Settings, TuneSpec
+from finetide.errors import ProjectError
+from finetide.files import canonical_json, sha256_bytes, sha256_file, write_json
+from finetide.layers.rules import Rule
+from finetide.seeding import derive
+from finetide.task import Built, ModelSettings, Task
+
+OUTPUTS = ("model", "probe.safetensors", "training.json", "curve.csv")
+
+
+def run(stage: Stage) -> None:
+    params = stage.section(TrainParams)
+    window = Window.read(stage.dep("window.json"))
+    recipe = Recipe.read(stage.dep("recipe.json"))
+    rows = pd.read_parquet(stage.dep("split.parquet"))
+    start = _start_folder(stage, window)
+    key = _key(stage, start)
+    folder = stage.root / ".finetide" / "checkpoints" / stage.model / key
+    checkpoints = Checkpoints(folder)
+    finished = folder / "finished"
+    if not (finished / "complete.json").is_file():
+        shutil.rmtree(finished, ignore_errors=True)
+        finished.mkdir()
+        task = tasks.load(stage.task)
+        settings = _settings(stage, params)
+        labels = tuple(sorted(set(rows["label"].dropna())))
+        model = ModelSettings(labels, params.max_length, params.pooling, params.dropout)
+        built = task.build(start, model, seed=derive(stage.seed, "build"))
+        chosen, validation = training_rows(rows, recipe.replay), validation_rows(rows)
+        data = Data(task.encode(built, chosen), task.encode(built, validation))
+        curve = Curve(finished / "curve.csv")
+        result = train(task, built, data, phase_specs(params), settings, curve, checkpoints)
+        _write(finished, task, built, result, window, start, data)
+        write_json(finished / "complete.json", {"complete": True})
+    for name in OUTPUTS:
+        _publish(finished / name, stage.out(name))
+    print(TrainingReport.read(stage.out("training.json")).sentence)
+
+
+def training_rows(rows: pd.DataFrame, replay: float) -> pd.DataFrame:
+    """Labelled training rows: all incoming ones, and ``replay`` (0 to 1) of the reference ones, chosen by row id."""
+    side = rows[(rows["split"] == "train") & rows["label"].notna()]
+    share = side["row_id"].map(lambda row_id: int(sha256_bytes(str(row_id).encode())[:8], 16) / 0x100000000)
+    return side[(side["role"] == "incoming") | (share < replay)].reset_index(drop=True)
+
+
+def validation_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Labelled validation rows of both roles."""
+    return rows[(rows["split"] == "validation") & rows["label"].notna()].reset_index(drop=True)
+
+
+def phase_specs(params: TrainParams) -> list[PhaseSpec]:
+    """params.yaml's phases as the engine's plain values."""
+    specs: list[PhaseSpec] = []
+    for phase in params.phases:
+        if isinstance(phase, ProbePhase):
+            specs.append(ProbeSpec(tuple(phase.l2), phase.max_iterations))
+            continue
+        plain = phase.model_dump(exclude={"kind", "layers", "duration"})
+        rules = tuple(Rule(rule.match, rule.lr) for rule in phase.layers)
+        specs.append(TuneSpec(rules=rules, epochs=phase.duration.epochs, steps=phase.duration.steps, **plain))
+    return specs
+
+
+def _start_folder(stage: Stage, window: Window) -> Path:
+    """Where the weights to start from are: the base, or the champion's training weights."""
+    if window.start == "base" or window.champion is None:
+        return base.resolve(stage.base, stage.root)
+    folder = stage.root / "serving" / stage.model / window.champion.hash / "weights"
+    if not folder.is_dir():
+        raise ProjectError(
+            f"the weights of {window.champion.version} are not here, and training starts from them",
+            where=str(folder),
+            fix=f"run `finetide run {stage.model}`, which brings them back from DVC",
+        )
+    return folder
+
+
+def _settings(stage: Stage, params: TrainParams) -> Settings:
+    return Settings(
+        seed=stage.seed,
+        batch_rows=params.batch_rows,
+        batch_tokens=params.batch_tokens,
+        precision=params.precision,
+        checkpoint_every_steps=params.checkpoint_every_steps,
+        feature_cache=stage.root / ".finetide" / "cache" / "features",
+    )
+
+
+def _key(stage: Stage, start: Path) -> str:
+    """Everything that decides the training: its files, params, code, the weights it starts from."""
+    section = stage.section(TrainParams).model_dump(mode="json")
+    code = stage.code_key()
+    deps = {name: sha256_file(stage.dep(name)) for name in ("split.parquet", "recipe.json", "window.json")}
+    weights = sha256_file(start / "model.safetensors")
+    return sha256_bytes(
+        canonical_json({"params": section, "seed": stage.seed, "code": code, "deps": deps, "weights": weights})
+    )[:32]
+
+
+def _write(folder: Path, task: Task, built: Built, result: Result, window: Window, start: Path, data: Data) -> None:
+    task.save(built, folder / "model")
+    hidden = built.module.get_parameter("head.weight").shape[1]
+    # A baseline on the base's own features; a probe after other training, or on a champion's weights, is none.
+    fitted = result.probe if window.start == "base" and result.phases[0].kind == "probe" else None
+    weight = fitted.weight if fitted else np.zeros((0, int(hidden)), dtype=np.float32)
+    bias = fitted.bias if fitted else np.zeros(0, dtype=np.float32)
+    save_file({"weight": weight, "bias": bias}, folder / "probe.safetensors")
+    phases = tuple(
+        PhaseReport(
+            index=index,
+            kind=phase.kind,
+            steps=phase.steps,
+            epochs=phase.epochs,
+            rows_seen=phase.rows_seen,
+            trainable=phase.trainable,
+            frozen=phase.frozen,
+            metric=phase.score.accuracy,
+            loss=phase.score.loss,
+            decisions=phase.decisions,
+        )
+        for index, phase in enumerate(result.phases)
+    )
+    TrainingReport(
+        labels=built.settings.labels,
+        start=window.start,
+        start_hash=sha256_file(start / "model.safetensors"),
+        train_rows=len(data.train.ids),
+        validation_rows=len(data.validation.ids),
+        phases=phases,
+        kept=result.kept,
+        sentence=result.sentence,
+        weights_sha256=sha256_file(folder / "model" / "model.safetensors"),
+        frozen_proof=result.proof,
+        precision=result.precision,
+    ).write(folder / "training.json")
+
+
+def _publish(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)

@@ -1,0 +1,33 @@
+"""Stage validate: rows.parquet → quality.json, and the rows that may be used. It succeeds whatever it finds; the gate
+reads the verdict."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from finetide.base import resolve
+from finetide.config.stage import Stage
+from finetide.config.validate import LengthParams, ValidateParams
+from finetide.contracts.window import Window
+from finetide.data.expectations import read_suite
+from finetide.data.page import render
+from finetide.data.quality import assess
+from finetide.data.table import read_rows, write_rows
+from finetide.data.tokens import count_tokens
+from finetide.files import write_text
+
+
+def run(stage: Stage) -> None:
+    """Raises: DataError for a suite that cannot be run, BaseModelError when the base is not what was pinned."""
+    quality = assess(
+        read_rows(stage.dep("rows.parquet")),
+        read_suite(stage.dep("suite.json")),
+        stage.section(ValidateParams),
+        count_tokens=partial(count_tokens, tokenizer=resolve(stage.base, stage.root) / "tokenizer.json"),
+        max_length=stage.section(LengthParams, "train").max_length,
+        first_window=Window.read(stage.dep("window.json")).champion is None,
+    )
+    write_rows(quality.clean, stage.out("clean.parquet"))
+    write_text(stage.out("quarantine.csv"), quality.quarantine.to_csv(index=False, lineterminator="\n"))
+    write_text(stage.out("quality.html"), render(quality.verdict, stage.model))
+    quality.verdict.write(stage.out("quality.json"))
