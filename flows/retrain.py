@@ -92,10 +92,9 @@ def submit_stages(
     """One task a stage in ``only``, each waiting for exactly the stages that dvc.yaml puts before it."""
     for address in (name for name in order(graph) if name in only):
         before = [futures[name] for name in graph[address]]
-        named = stage.with_options(name=address.split("@")[0], task_run_name=address)
+        named: Any = stage.with_options(name=address.split("@")[0], task_run_name=address)
         # Prefect turns the futures in `before` into the results that the task sees, and into the edges of the graph.
-        results: Any = before
-        futures[address] = named.submit(str(root), address, address in stale, results, wait_for=before)
+        futures[address] = named.submit(str(root), address, address in stale, before, wait_for=before)
     for name in only:
         futures[name].wait()
 

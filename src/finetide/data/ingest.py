@@ -103,7 +103,7 @@ def join_labels(
         DataError: by line, a row id that no row has, a label that is missing, or another label than the row has.
     """
     problems = Problems(name, "has labels that cannot be joined", fix="correct the lines; a row id is FILE:LINE")
-    ids = as_strings(records, name, ROW_ID)
+    ids = without_empty(as_strings(records, name, ROW_ID))
     labels = without_empty(as_strings(records, name, column))
     have: dict[str, str | None] = dict(
         zip(rows["row_id"], rows["label"].astype(object).where(rows["label"].notna(), None), strict=True)

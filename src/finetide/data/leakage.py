@@ -86,6 +86,9 @@ def _same_groups(table: pd.DataFrame) -> list[Finding]:
 
 def _near_texts(table: pd.DataFrame, texts: Texts) -> list[Finding]:
     """Pairs of near-duplicate texts, each text on one side, not on the same one."""
+    if not len(texts.near):
+        return []
+    table = table[table["text_code"].isin([*texts.near.older, *texts.near.newer])]
     first = table.drop_duplicates("text_code")
     row_of = dict(zip(first["text_code"].tolist(), first.index.tolist(), strict=True))
     file_of = dict(zip(first["text_code"].tolist(), first["file"].tolist(), strict=True))

@@ -53,7 +53,7 @@ def assess(
 
     by_row = _row_checks(table, labels, params, first_window)
     sound = table[~table["row_id"].isin(_refused(by_row))]
-    derived = sound.drop(columns="normal").assign(text_length=sound["text"].str.len(), text_tokens=tokens)
+    derived = sound.drop(columns="normal").assign(text_length=sound["text"].str.len(), text_tokens=tokens[sound.index])
     outcomes = run_suite(suite, derived)
     by_suite = [_as_check(outcome) for outcome in outcomes]
 

@@ -31,6 +31,10 @@ def _expect(kind: str, severity: Severity, notes: str, **kwargs: Any) -> dict[st
 
 
 def _text_classification() -> list[dict[str, Any]]:
+    return [*_every_table(), *_texts(), *_labels()]
+
+
+def _every_table() -> list[dict[str, Any]]:
     columns = ["row_id", "role", "file", "line", "label", "split", "group", "text"]
     return [
         _expect("table_row_count_to_be_between", "critical", "there is no row to learn from", min_value=1),
@@ -49,6 +53,11 @@ def _text_classification() -> list[dict[str, Any]]:
             column="role",
             value_set=["reference", "incoming"],
         ),
+    ]
+
+
+def _texts() -> list[dict[str, Any]]:
+    return [
         _expect("column_values_to_not_be_null", "critical", "a row has no text", column="text"),
         _expect(
             "column_values_to_match_regex",
@@ -115,6 +124,11 @@ def _text_classification() -> list[dict[str, Any]]:
             column="text",
             min_value=0.5,
         ),
+    ]
+
+
+def _labels() -> list[dict[str, Any]]:
+    return [
         _expect(
             "column_values_to_match_regex",
             "warning",

@@ -142,6 +142,8 @@ def dvc_init(folder: Path, *, nested: bool) -> None:
     outcome = dvc.call(folder, command, initialised=False)
     if outcome.code != 0:
         raise ToolError(f"`dvc init` failed:\n{outcome.output.strip()}", where=str(folder))
+    # `dvc init` stages its files; what to commit, and when, is the user's.
+    _git(folder, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", ".dvc", ".dvcignore")
     write_text(
         folder / ".dvc" / "config",
         "[core]\n    analytics = false\n    check_update = false\n    autostage = false\n"

@@ -132,9 +132,7 @@ def _judge(root: Path, model: str, entries: list[LedgerEntry]) -> Conclusion:
     if verdict is None:
         return Conclusion("never-run", "nothing was judged yet", 0, new=False)
     if verdict.challenger_hash in history.withdrawn(entries):
-        return Conclusion(
-            "rejected", "this bundle was withdrawn by a rollback and stays out", 0, new=False
-        )
+        return Conclusion("rejected", "this bundle was withdrawn by a rollback and stays out", 0, new=False)
     pinned = sha256_file(window_path(root, model))
     for entry in entries:
         same = entry.bundle_hash == verdict.challenger_hash and entry.hashes.get("window") == pinned

@@ -84,8 +84,17 @@ def _failed(root: Path, model: str, run: StageRun) -> Conclusion:
 
 def _worth_saying(line: str) -> bool:
     """DVC's own housekeeping lines tell a person nothing."""
-    noise = ("Running stage", "> finetide", "Generating lock file", "Updating lock file", "Use `dvc push`", "To track")
-    return bool(line.strip()) and not line.strip().startswith(noise)
+    noise = (
+        "Running stage",
+        "> finetide",
+        "Generating lock file",
+        "Updating lock file",
+        "Use `dvc push`",
+        "To track",
+        "git add",
+    )
+    hints = ("To enable auto staging", "dvc config core.autostage")
+    return bool(line.strip()) and not line.strip().startswith(noise + hints)
 
 
 def closing_lines(root: Path, model: str, found: Conclusion) -> list[str]:

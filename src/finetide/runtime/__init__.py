@@ -1,0 +1,6 @@
+"""Serves a bundle with numpy, onnxruntime and tokenizers alone; neither torch nor transformers nor pydantic."""
+
+from finetide.runtime.predictor import Prediction, Predictor, load
+from finetide.runtime.verify import VerifyReport, verify
+
+__all__ = ["Prediction", "Predictor", "VerifyReport", "load", "verify"]

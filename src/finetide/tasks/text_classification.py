@@ -18,8 +18,8 @@ from transformers import AutoConfig, AutoModel
 
 from finetide.errors import BaseModelError, DataError
 from finetide.files import write_json
-from finetide.runtime.text import encode, load_tokenizer
 from finetide.task import Built, Examples, ExportSpec, ModelSettings
+from finetide.text import encode, load_tokenizer
 
 WEIGHTS, LABELS = "model.safetensors", "labels.json"
 UNLABELLED = -1

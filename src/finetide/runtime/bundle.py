@@ -1,0 +1,102 @@
+"""A bundle on disk: opened only when every byte is what the manifest says.
+
+Its files are described in finetide.contracts.bundle. This module reads them without pydantic, which a serving machine
+need not have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from finetide.errors import IntegrityError, ProjectError
+from finetide.files import read_json, sha256_file
+
+MANIFEST, INFO, EXAMPLES, TOKENIZER = "manifest.json", "bundle.json", "examples.json", "tokenizer.json"
+FP32, INT8 = "model.onnx", "model.int8.onnx"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a graph needs besides itself; see contracts.bundle.BundleInfo."""
+
+    model: str
+    task: str
+    labels: tuple[str, ...]
+    inputs: tuple[str, ...]
+    max_length: int
+    pad_token_id: int
+    temperature: float
+    default_graph: str
+
+
+def check(folder: Path) -> str:
+    """The bundle's hash, after every file was compared with the manifest.
+
+    Raises:
+        ProjectError: no such folder. IntegrityError: a file is missing, extra, altered, a link, or leads elsewhere.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise ProjectError(
+            f"is no bundle: it has no {MANIFEST}", where=str(folder), fix="`finetide status` names the one in service"
+        )
+    listed = _field(read_json(manifest), "files", dict, manifest)
+    for name, promised in sorted(listed.items()):
+        path = _contained(folder, name)
+        if not path.is_file():
+            raise IntegrityError("is missing", where=str(path), fix=_RESTORE)
+        found = sha256_file(path)
+        if found != promised:
+            raise IntegrityError(
+                f"is not what the manifest promises, {promised}", where=str(path), found=found, fix=_RESTORE
+            )
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise IntegrityError("is a link; a bundle holds files only", where=str(path), fix=_RESTORE)
+        if path.is_file() and name != MANIFEST and name not in listed:
+            raise IntegrityError("is not in the manifest", where=str(path), fix="take it out, or restore the bundle")
+    return sha256_file(manifest)
+
+
+def read_info(folder: Path) -> Info:
+    """Raises: IntegrityError when a field is missing or of another kind, or the schema is newer than this version."""
+    path = folder / INFO
+    found = read_json(path)
+    schema = _field(found, "schema_version", int, path)
+    if schema != SCHEMA:
+        raise IntegrityError(
+            f"has schema {schema}, this version reads {SCHEMA}", where=str(path), fix="update finetide"
+        )
+    return Info(
+        model=_field(found, "model", str, path),
+        task=_field(found, "task", str, path),
+        labels=tuple(_field(found, "labels", list, path)),
+        inputs=tuple(_field(found, "inputs", list, path)),
+        max_length=_field(found, "max_length", int, path),
+        pad_token_id=_field(found, "pad_token_id", int, path),
+        temperature=float(_field(found, "temperature", (int, float), path)),
+        default_graph=_field(found, "default_graph", str, path),
+    )
+
+
+_RESTORE = "restore the bundle: finetide run brings it back from DVC"
+
+
+def _contained(folder: Path, name: str) -> Path:
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or "\0" in name or not pure.parts:
+        raise IntegrityError("leads out of the bundle", where=str(folder / MANIFEST), found=name, fix=_RESTORE)
+    path = folder.joinpath(*pure.parts)
+    if path.is_symlink():
+        raise IntegrityError("is a link; a bundle holds files only", where=str(path), fix=_RESTORE)
+    return path
+
+
+def _field(value: Any, key: str, kind: Any, path: Path) -> Any:
+    if not isinstance(value, dict) or not isinstance(value.get(key), kind):
+        raise IntegrityError(f"{key}: is missing or of the wrong kind", where=str(path), fix=_RESTORE)
+    return value[key]

@@ -1,0 +1,155 @@
+"""``finetide.runtime.load``: a bundle, or the model in service, ready to predict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetide.errors import InputError, IntegrityError, ProjectError
+from finetide.files import read_json
+from finetide.runtime import bundle
+from finetide.runtime.bundle import Info
+from finetide.runtime.graph import Array, open_session, run_tokens, softmax
+from finetide.text import encode, load_tokenizer
+
+GRAPHS = ("auto", "fp32", "int8")
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """``score`` is the calibrated probability of ``label``; ``scores`` has one a label."""
+
+    label: str
+    score: float
+    scores: dict[str, float]
+
+
+class Predictor:
+    """A verified bundle in memory. Made by `load`.
+
+    One that follows an alias looks at the alias file before each prediction (a stat, microseconds) and changes to the
+    bundle it names now, as a whole: a prediction is by one bundle or by the other.
+    """
+
+    def __init__(self, folder: Path, graph: str, alias: Path | None = None) -> None:
+        self._graph, self._alias = graph, alias
+        self._seen = _stamp(alias)
+        self._open(folder)
+
+    @property
+    def info(self) -> Info:
+        return self._info
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._info.labels
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of manifest.json: the name under which ledger and alias know the bundle."""
+        return self._hash
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """One prediction a text, in order. Raises: InputError when a text is no string."""
+        logits = self.logits(texts)
+        shares = softmax(logits, self._info.temperature) if len(logits) else logits
+        labels = self._info.labels
+        return [
+            Prediction(
+                labels[int(row.argmax())],
+                float(row.max()),
+                {label: float(share) for label, share in zip(labels, row, strict=True)},
+            )
+            for row in shares
+        ]
+
+    def logits(self, texts: Sequence[str]) -> Array:
+        """[texts, labels] float32, before temperature."""
+        if isinstance(texts, str):
+            raise InputError("predict takes a list of texts, not one text", fix="predict([text])")
+        for place, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError("is no text", where=f"texts[{place}]", found=text)
+        self.refresh()
+        tokens = encode(self._tokenizer, texts, self._info.max_length) if texts else []
+        return run_tokens(self._session, tokens, pad_token_id=self._info.pad_token_id, labels=len(self._info.labels))
+
+    def refresh(self) -> bool:
+        """Change to what the alias names now; whether anything changed. Without an alias: False."""
+        if self._alias is None or (stamp := _stamp(self._alias)) == self._seen:
+            return False
+        folder, digest = _follow(self._alias)
+        self._seen = stamp
+        if digest == self._hash:
+            return False
+        self._open(folder)
+        return True
+
+    def _open(self, folder: Path) -> None:
+        digest = bundle.check(folder)
+        info = bundle.read_info(folder)
+        name = {"auto": info.default_graph, "fp32": bundle.FP32, "int8": bundle.INT8}[self._graph]
+        if not (folder / name).is_file():
+            raise InputError(
+                f"this bundle has no {name}: int8 did not pass its gate", where=str(folder), fix="use graph fp32"
+            )
+        session = open_session(folder / name)
+        have = [entry.name for entry in session.get_inputs()]
+        if have != list(info.inputs):
+            raise IntegrityError(f"takes {have}, bundle.json says {list(info.inputs)}", where=str(folder / name))
+        tokenizer = load_tokenizer(str(folder / bundle.TOKENIZER))
+        self._session, self._tokenizer, self._info, self._hash = session, tokenizer, info, digest
+
+
+def load(target: str | Path, *, root: Path | None = None, graph: str = "auto") -> Predictor:
+    """Open a bundle.
+
+    Args:
+        target: a bundle's folder, or ``MODEL@champion`` for what is in service, now and later.
+        root: the project's folder; without it the nearest one upwards that holds params.yaml.
+        graph: auto (what the bundle says), fp32 or int8.
+
+    Raises:
+        InputError: an unknown graph or alias. ProjectError: no such bundle or project. IntegrityError: altered bytes.
+    """
+    if graph not in GRAPHS:
+        raise InputError("unknown graph", found=graph, fix=f"one of {', '.join(GRAPHS)}")
+    text = str(target)
+    if "@" in text and not Path(text).is_dir():
+        model, _, alias = text.partition("@")
+        if alias != CHAMPION:
+            raise InputError("unknown alias", found=text, fix=f"{model}@{CHAMPION}")
+        path = (root or _find_root()) / "serving" / model / f"{CHAMPION}.json"
+        if not path.is_file():
+            raise ProjectError("nothing is in service", where=str(path), fix=f"finetide run {model}")
+        return Predictor(_follow(path)[0], graph, path)
+    return Predictor(Path(target), graph)
+
+
+def _follow(alias: Path) -> tuple[Path, str]:
+    """Where the alias points, and the hash it names."""
+    found = read_json(alias)
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in ("bundle", "hash")):
+        raise IntegrityError("is not an alias file", where=str(alias), fix="finetide run writes it anew")
+    folder = alias.parents[2] / found["bundle"]
+    if not folder.resolve().is_relative_to(alias.parents[2].resolve()):
+        raise IntegrityError("leads out of the project", where=str(alias), found=found["bundle"])
+    return folder, found["hash"]
+
+
+def _stamp(alias: Path | None) -> tuple[int, int, int] | None:
+    if alias is None:
+        return None
+    found = os.stat(alias)
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _find_root() -> Path:
+    here = Path.cwd()
+    for folder in [here, *here.parents]:
+        if (folder / "params.yaml").is_file():
+            return folder
+    raise ProjectError("is not inside a Finetide project", where=str(here), fix="give root=, or a bundle's folder")

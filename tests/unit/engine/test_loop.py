@@ -1,0 +1,258 @@
+"""The loop on a micro model: against plain torch, killed anywhere, never worse than its probe."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from finetide import tasks
+from finetide.engine import tune
+from finetide.engine.checkpoint import MARKER, Checkpoints
+from finetide.engine.inference import embed, predict
+from finetide.engine.loop import Result, train
+from finetide.engine.precision import choose
+from finetide.engine.progress import Curve
+from finetide.engine.specs import Data, PhaseSpec, ProbeSpec, Settings, TuneSpec
+from finetide.errors import ConfigError, DataError
+from finetide.layers.rules import Rule
+from finetide.seeding import derive, generator
+from finetide.task import Built, ModelSettings
+from support.messages import LABELS, rows
+from support.micro import micro_base
+
+TASK = tasks.load("text-classification")
+PROBE = ProbeSpec((0.001, 0.01), 50)
+
+
+def spec(**changes: object) -> TuneSpec:
+    given: dict[str, object] = {
+        "rules": (Rule("embeddings", "frozen"), Rule(".*", 1.0)),
+        "epochs": 2,
+        "steps": None,
+        "learning_rate": 1e-3,
+        "schedule": "linear",
+        "warmup_share": 0.1,
+        "weight_decay": 0.01,
+        "max_gradient_norm": 1.0,
+        "patience": 10,
+        "evaluations_per_epoch": 2,
+    }
+    return TuneSpec(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def settings(**changes: object) -> Settings:
+    given: dict[str, object] = {
+        "seed": 3, "batch_rows": 16, "batch_tokens": 96, "precision": "fp32", "checkpoint_every_steps": 3,
+        "feature_cache": None,
+    }  # fmt: skip
+    return Settings(**{**given, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base") / "b"
+    micro_base(folder)
+    return folder
+
+
+def frame(count: int, seed: int) -> pd.DataFrame:
+    table = rows(count, "shop", seed)
+    return pd.DataFrame(
+        {
+            "row_id": [f"x:{index}" for index in range(count)],
+            "text": [row["body"] for row in table],
+            "label": [row["intent"] for row in table],
+        }
+    )
+
+
+def build(base: Path, dropout: float = 0.1) -> tuple[Built, Data]:
+    built = TASK.build(base, ModelSettings(tuple(sorted(LABELS)), 32, "mean", dropout), seed=1)
+    return built, Data(TASK.encode(built, frame(90, 1)), TASK.encode(built, frame(45, 2)))
+
+
+def run(base: Path, folder: Path, phases: list[PhaseSpec], **changes: object) -> tuple[Result, Built, Curve]:
+    built, data = build(base)
+    curve = Curve(folder / "curve.csv")
+    result = train(TASK, built, data, phases, settings(**changes), curve, Checkpoints(folder / "ck" / "key"))
+    return result, built, curve
+
+
+def weights(built: Built) -> dict[str, bytes]:
+    return {name: value.numpy().tobytes() for name, value in built.module.state_dict().items()}
+
+
+class Killed(Exception):
+    pass
+
+
+def test_the_result_is_never_worse_than_its_probe(base: Path, tmp_path: Path) -> None:
+    result, built, curve = run(base, tmp_path, [PROBE, spec(learning_rate=0.5)])
+    probe, tuned = result.phases
+    assert result.kept == 0 or tuned.score.beats(probe.score)
+    assert result.phases[result.kept].score.accuracy >= probe.score.accuracy
+    assert "kept phase" in result.sentence
+    _, data = build(base)
+    kept = tune.evaluate(TASK, built, data.validation, settings())
+    assert kept == result.phases[result.kept].score
+    assert [row.phase for row in curve.rows][:2] == [0, 1]
+
+
+def test_frozen_weights_are_the_bases_and_the_proof_names_them(base: Path, tmp_path: Path) -> None:
+    before, _ = build(base)
+    result, built, _ = run(base, tmp_path, [spec(epochs=1)])
+    assert result.proof
+    changed = {name for name, value in weights(built).items() if value != weights(before)[name]}
+    assert not {name for name in changed if "embeddings" in name}
+    assert {name for name in changed if "encoder.encoder" in name}
+    assert all("embeddings" in name for name in result.proof)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_anywhere_and_resumed_it_ends_byte_equal(
+    base: Path, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases: list[PhaseSpec] = [PROBE, spec(epochs=1), spec(epochs=1, rules=(Rule("head", 1.0), Rule(".*", "frozen")))]
+    whole, undisturbed, curve = run(base, tmp_path / "whole", phases)
+    rng = random.Random(seed)
+    original = tune.Tuner._step
+    left = [rng.randint(1, 9) for _ in range(3)]
+
+    def dying(self: tune.Tuner, order: list[int], at: tune.Progressed) -> float:
+        if left:
+            left[0] -= 1
+            if left[0] == 0:
+                left.pop(0)
+                raise Killed
+        return original(self, order, at)
+
+    monkeypatch.setattr(tune.Tuner, "_step", dying)
+    for _ in range(4):
+        try:
+            again, resumed, curve_again = run(base, tmp_path / "killed", phases)
+            break
+        except Killed:
+            torch.manual_seed(rng.randint(0, 10**6))  # whatever the next process starts with
+    assert weights(resumed) == weights(undisturbed)
+    assert (again.phases, again.kept, again.proof) == (whole.phases, whole.kept, whole.proof)
+    assert curve_again.path.read_bytes() == curve.path.read_bytes()
+
+
+def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path / "a")
+    store.save(1, {"x": torch.ones(2)}, {"n": 1})
+    torn = tmp_path / "a" / f"{2:09d}"
+    torn.mkdir()
+    (torn / "tensors.safetensors").write_bytes(b"half")
+    found = store.load()
+    assert found is not None
+    assert found[1] == {"n": 1}
+    store.save(3, {"x": torch.zeros(2)}, {"n": 3})
+    assert [path.name for path in sorted((tmp_path / "a").iterdir())] == [f"{3:09d}"]
+    assert (tmp_path / "a" / f"{3:09d}" / MARKER).is_file()
+
+
+def test_checkpoints_of_other_trainings_are_cleared_but_one(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        Checkpoints(tmp_path / name).save(1, {"x": torch.ones(1)}, {})
+    assert len(list(tmp_path.iterdir())) == 2
+    assert (tmp_path / "c").is_dir()
+
+
+def test_the_loop_is_plain_torch_step_by_step(base: Path, tmp_path: Path) -> None:
+    """The same losses as a loop written out by hand: one batch a step, no micro-batches, no dropout."""
+    built, data = build(base, dropout=0.0)
+    for module in built.module.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "dropout_prob"):
+            module.dropout_prob = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
+    start = {name: value.clone() for name, value in built.module.state_dict().items()}
+    phase = spec(epochs=1, rules=(Rule(".*", 1.0),))
+    losses: list[float] = []
+    original = tune.Tuner._step
+    tuner = tune.Tuner(TASK, built, data, phase, settings(batch_tokens=24), 0)
+    for step in range(5):
+        order = tuner._order(0)[step]
+        built.module.train()
+        losses.append(original(tuner, order, at := tune.Progressed(step=step)))
+        assert at.step == step + 1
+    built.module.load_state_dict(start)
+    model = built.module.train()
+    decayed = [p for n, p in model.named_parameters() if not (n.endswith(".bias") or "norm" in n.lower())]
+    plain = [p for n, p in model.named_parameters() if n.endswith(".bias") or "norm" in n.lower()]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}], lr=1e-3
+    )
+    total = 6
+    from finetide.engine.batches import epoch
+
+    batches = epoch(data.train.lengths, 16, generator(3, "order", 0, 0))
+    expected = []
+    for step in range(5):
+        rate = 1e-3 * ((step + 1) / 2 if step < 1 else 1 - (step - 1) / (total - 1))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        batch = TASK.collate(built, data.train, batches[step])
+        logits = model(batch["input_ids"], batch["attention_mask"])
+        loss = torch.nn.functional.cross_entropy(logits, batch["targets"])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        expected.append(float(loss.detach()))
+    assert losses == pytest.approx(expected, abs=1e-5)
+
+
+def test_patience_ends_a_phase_and_says_so(base: Path, tmp_path: Path) -> None:
+    result, _, _ = run(base, tmp_path, [PROBE, spec(learning_rate=0.9, patience=1, epochs=5)])
+    assert result.phases[1].steps < 30
+    assert any("ended early" in line for line in result.phases[1].decisions)
+
+
+def test_rows_are_needed(base: Path, tmp_path: Path) -> None:
+    built, data = build(base)
+    empty = TASK.encode(built, frame(3, 1).head(0))
+    with pytest.raises(DataError, match="there are no labelled validation rows"):
+        train(
+            TASK,
+            built,
+            Data(data.train, empty),
+            [PROBE],
+            settings(),
+            Curve(tmp_path / "c.csv"),
+            Checkpoints(tmp_path / "k"),
+        )
+
+
+def test_results_come_back_in_the_order_of_the_rows(base: Path, tmp_path: Path) -> None:
+    built, data = build(base)
+    whole = predict(TASK, built, data.train, batch_tokens=10_000)
+    pieces = predict(TASK, built, data.train, batch_tokens=40)
+    assert whole == pytest.approx(pieces, abs=1e-5)
+    first = embed(TASK, built, data.train, batch_tokens=64, cache=tmp_path)
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+    assert (embed(TASK, built, data.train, batch_tokens=64, cache=tmp_path) == first).all()
+    assert (embed(TASK, built, data.train, batch_tokens=64, cache=None) == first).all()
+
+
+def test_precision_is_chosen_by_what_the_machine_has() -> None:
+    found = choose("auto", torch.device("cpu"))
+    assert "CPU has" in found.reason
+    if found.name == "fp32":
+        with pytest.raises(ConfigError, match="bf16 is not computed by this machine"):
+            choose("bf16", torch.device("cpu"))
+
+
+def test_the_seed_decides(base: Path, tmp_path: Path) -> None:
+    one = weights(run(base, tmp_path / "1", [spec(epochs=1)])[1])
+    same = weights(run(base, tmp_path / "2", [spec(epochs=1)])[1])
+    other = weights(run(base, tmp_path / "3", [spec(epochs=1)], seed=4)[1])
+    assert one == same
+    assert one != other or derive(3, "x") == derive(4, "x")
