@@ -11,6 +11,7 @@ bytes.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,12 @@ from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 
-from finetide.lifecycle.conclude import Conclusion, conclude  # noqa: E402
+from finetide.lifecycle.conclude import EXIT_CODES, Conclusion, conclude  # noqa: E402
 from finetide.lifecycle.prepare import prepare  # noqa: E402
 from finetide.lifecycle.run import closing_lines, graph_of, nothing_to_do, training_needed  # noqa: E402
 from finetide.pipeline.graph import Graph, ancestors, order  # noqa: E402
-from finetide.pipeline.run import StageRun, dirty, raise_failure, run_stage  # noqa: E402
+from finetide.pipeline.run import StageRun, dirty, raise_failure, run_stage, worth_saying  # noqa: E402
+from finetide.registry import ledger  # noqa: E402
 
 RETRIES = 2
 RETRY_DELAY_SECONDS = 10
@@ -58,7 +60,9 @@ def stage(root: str, address: str, stale: bool, upstream: list[dict[str, Any]]) 
     if not stale and all(before["state"] == "cached" for before in upstream):
         run = StageRun(address, "cached", 0.0, 0, "")
     else:
-        run = run_stage(Path(root), address, on_line=lambda line: logger.info("%s", line) if line.strip() else None)
+        run = run_stage(
+            Path(root), address, on_line=lambda line: logger.info("%s", line) if worth_saying(line) else None
+        )
     if run.state == "failed":
         raise_failure(run)
     name, model = address.split("@")
@@ -151,8 +155,11 @@ def run_one(root: Path, model: str) -> int:
         for line in closing_lines(root, model, quiet):
             print(line)
         return 0
+    before = len(ledger.read(root, model))
     retrain(model, str(root), return_state=True)
     found: Conclusion = conclude(root, model)
+    if len(ledger.read(root, model)) > before:  # the flow concluded; asked again, the answer is "nothing new"
+        found = replace(found, new=True, exit_code=EXIT_CODES.get(found.outcome, 0))
     for line in closing_lines(root, model, found):
         print(line)
     return found.exit_code

@@ -69,7 +69,7 @@ def quick(params: Any) -> None:
             phase["duration"].update(epochs=2)
             phase.update(learning_rate=5.0e-4, evaluations_per_epoch=1)
     params["evaluate"]["bootstrap"] = 100
-    params["judge"].update(bootstrap=200, min_slice_rows=10)
+    params["judge"].update(bootstrap=200, min_slice_rows=10, non_inferiority_margin=0.05, slice_margin=0.3)
     params["export"]["int8"] = False
     params["validate"].update(near_duplicate_similarity=1.0)
 

@@ -9,7 +9,7 @@ from finetide.lifecycle import outputs
 from finetide.lifecycle.conclude import Conclusion, conclude, training_needed
 from finetide.lifecycle.prepare import prepare
 from finetide.pipeline.graph import Graph, ancestors, of_model, read
-from finetide.pipeline.run import StageRun, dirty, run_graph
+from finetide.pipeline.run import StageRun, dirty, run_graph, worth_saying
 from finetide.registry.alias import read_alias
 from finetide.report import write
 
@@ -57,7 +57,7 @@ def _run_stages(root: Path, model: str, graph: Graph, say: Say) -> Conclusion:
         say(f"  → {stage}")
 
     def echo(line: str) -> None:
-        if _worth_saying(line):
+        if worth_saying(line):
             say(f"      {line}")
 
     before = run_graph(root, graph, on_stage=start, on_done=done, on_line=echo, only=to_gate)
@@ -80,21 +80,6 @@ def _failed(root: Path, model: str, run: StageRun) -> Conclusion:
     if found.outcome in ("halted", "failed"):
         return found
     return Conclusion("failed", run.error, run.exit_code, new=True)
-
-
-def _worth_saying(line: str) -> bool:
-    """DVC's own housekeeping lines tell a person nothing."""
-    noise = (
-        "Running stage",
-        "> finetide",
-        "Generating lock file",
-        "Updating lock file",
-        "Use `dvc push`",
-        "To track",
-        "git add",
-    )
-    hints = ("To enable auto staging", "dvc config core.autostage")
-    return bool(line.strip()) and not line.strip().startswith(noise + hints)
 
 
 def closing_lines(root: Path, model: str, found: Conclusion) -> list[str]:

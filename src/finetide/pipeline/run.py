@@ -92,6 +92,21 @@ def run_graph(
     return runs
 
 
+def worth_saying(line: str) -> bool:
+    """DVC's own housekeeping lines tell a person nothing."""
+    noise = (
+        "Running stage",
+        "> finetide",
+        "Generating lock file",
+        "Updating lock file",
+        "Use `dvc push`",
+        "To track",
+        "git add",
+    )
+    hints = ("To enable auto staging", "dvc config core.autostage", "Stage '", "Data and pipelines are up to date")
+    return bool(line.strip()) and not line.strip().startswith(noise + hints)
+
+
 def raise_failure(run: StageRun) -> None:
     """Turn a failed stage into the error that the stage itself raised, with its exit code."""
     kinds: dict[int, type[FinetideError]] = {3: GateError, 6: IntegrityError}
