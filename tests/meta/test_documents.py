@@ -99,7 +99,7 @@ def test_params_yaml_round_trips_without_a_default() -> None:
 
 
 def test_init_writes_the_same_graph_as_the_root() -> None:
-    assert (ROOT / "dvc.yaml").read_bytes() == (ROOT / "src" / "finetide" / "init" / "dvc.yaml").read_bytes()
+    assert (ROOT / "dvc.yaml").read_bytes() == (ROOT / "src" / "finetide" / "init" / "graph.yaml").read_bytes()
 
 
 def test_init_preset_has_the_settings_of_the_root() -> None:

@@ -54,6 +54,11 @@ class Checkpoints:
                 return load_file(path / "tensors.safetensors"), read_json(path / "state.json")
         return None
 
+    def clear(self) -> None:
+        """Nothing is left to resume: the training's result is kept elsewhere."""
+        for path in self._all():
+            shutil.rmtree(path, ignore_errors=True)
+
     def _all(self) -> list[Path]:
         return sorted(path for path in self.folder.iterdir() if path.is_dir() and path.name.isdigit())
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,12 +17,14 @@ from tqdm import tqdm
 
 from finetide.engine.batches import by_length
 from finetide.engine.precision import choose, choose_device
-from finetide.files import write_bytes
+from finetide.files import sha256_file, write_bytes
 from finetide.task import Built, Examples, Task
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 Batch = Mapping[str, torch.Tensor]
 Step = Callable[[torch.nn.Module, Batch], torch.Tensor]
+# Results kept in a cache folder; the least recently used go first.
+CACHED = 16
 
 
 def embed(
@@ -30,15 +34,15 @@ def embed(
 
     Args:
         batch_tokens: padded tokens a forward pass.
-        cache: folder for results, keyed by weights, inputs and precision; None computes anew.
+        cache: folder for results, keyed by weights, inputs, precision and the family's code; None computes anew.
     """
     if cache is None:
         return _over(task, built, examples, task.features, batch_tokens, precision, "embedding")
-    path = cache / f"{_key(built, examples, batch_tokens, precision)}.npy"
+    path = cache / f"{_key(task, built, examples, batch_tokens, precision)}.npy"
     if path.exists():
         found: FloatArray = np.load(path, allow_pickle=False)
-        if len(found) == len(examples.ids):
-            return found
+        os.utime(path)
+        return found
     result = _over(task, built, examples, task.features, batch_tokens, precision, "embedding")
     _save(path, result)
     return result
@@ -84,16 +88,18 @@ def _over(
     return result
 
 
-def _key(built: Built, examples: Examples, batch_tokens: int, precision: str) -> str:
+def _key(task: Task, built: Built, examples: Examples, batch_tokens: int, precision: str) -> str:
+    """SHA-256 over everything that decides the values, down to how rows are batched: sums round by shape."""
     digest = hashlib.sha256()
-    head = f"{torch.__version__} {batch_tokens} {choose(precision, choose_device()).name} {built.settings.pooling}"
-    digest.update(head.encode())
+    code = sha256_file(Path(inspect.getfile(type(task))))
+    number_format = choose(precision, choose_device()).name
+    digest.update(f"{torch.__version__} {code} {batch_tokens} {number_format} {built.settings.pooling}".encode())
     for name, value in built.module.state_dict().items():
         if not name.startswith("head."):  # features lie below the head
             digest.update(name.encode())
             digest.update(value.cpu().contiguous().numpy().tobytes())
     for item in examples.inputs:
-        digest.update(repr(item).encode())
+        digest.update(f"{item!r}\n".encode())
     return digest.hexdigest()
 
 
@@ -101,3 +107,6 @@ def _save(path: Path, values: FloatArray) -> None:
     stream = io.BytesIO()
     np.save(stream, values, allow_pickle=False)
     write_bytes(path, stream.getvalue())
+    files = sorted(path.parent.glob("*.npy"), key=lambda file: file.stat().st_mtime_ns)
+    for old in files[:-CACHED]:
+        old.unlink(missing_ok=True)

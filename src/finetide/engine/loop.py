@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +14,8 @@ import torch
 
 from finetide.engine import checkpoint, probe
 from finetide.engine.inference import embed
-from finetide.engine.progress import Curve
+from finetide.engine.precision import choose, choose_device
+from finetide.engine.progress import Curve, say
 from finetide.engine.specs import CurveRow, Data, PhaseResult, PhaseSpec, ProbeSpec, Score, Settings
 from finetide.engine.tune import Store, Tuner, evaluate
 from finetide.errors import DataError
@@ -34,6 +38,19 @@ class Result:
     precision: str
 
 
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Only algorithms that give the same bits each time; an operation without one raises RuntimeError."""
+    before = torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by CUDA only, when it starts
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@_deterministic()
 def train(
     task: Task,
     built: Built,
@@ -59,9 +76,10 @@ def train(
     resumed = store.load()
     initial = _snapshot(built)
     done = _Done.of(resumed, initial)
-    curve.rows[:] = [CurveRow(**row) for row in (resumed[1]["curve"] if resumed else [])]
+    done.precision = choose(settings.precision, choose_device()).name
     if resumed:
-        print(f"resumed from a checkpoint in phase {resumed[1]['phase'] + 1}")
+        curve.restore([CurveRow(**row) for row in resumed[1]["curve"]])
+        print(f"resumed from a checkpoint with {len(done.results)} of {len(phases)} phases done", file=sys.stderr)
     state = done.state
     for index, spec in enumerate(phases):
         if index < len(done.results):
@@ -76,10 +94,9 @@ def train(
             tuner = Tuner(task, built, data, spec, settings, index)
             result, state, proof = tuner.run(curve, done.store(store, initial), continued)
             done.proof.update(proof)
-            done.precision = tuner.precision.name
+        say(index, result)
         done.take(index, result, state)
         done.save(index, curve, store, initial)
-    curve.write()
     assert done.best is not None
     built.module.load_state_dict(done.best)
     return Result(tuple(done.results), done.kept, _sentence(done), done.probe, done.proof, done.precision)
@@ -107,7 +124,7 @@ class _Done:
             done.results.append(
                 PhaseResult(**{**entry, "score": Score(**entry["score"]), "decisions": tuple(entry["decisions"])})
             )
-        done.kept, done.proof, done.precision = carried["kept"], carried["proof"], carried["precision"]
+        done.kept, done.proof = carried["kept"], carried["proof"]
         done.best = {**initial, **checkpoint.unpack("done", tensors)}
         done.state = {**initial, **checkpoint.unpack("last", tensors)}
         if carried["probe"] is not None:
@@ -141,7 +158,6 @@ class _Done:
             "results": [asdict(result) for result in self.results],
             "kept": self.kept,
             "proof": self.proof,
-            "precision": self.precision,
             "probe": found,
         }
         return Store(checkpoints, initial, tensors, {"done": carried})

@@ -10,6 +10,7 @@ import torch
 
 from finetide.errors import ConfigError
 
+CPU_INFO = Path("/proc/cpuinfo")
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16")
 
 
@@ -45,7 +46,7 @@ def _bf16(device: torch.device) -> tuple[bool, str]:
         able = torch.cuda.is_bf16_supported(including_emulation=False)
         return able, f"GPU {'has' if able else 'lacks'} bf16"
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+        flags = CPU_INFO.read_text(encoding="utf-8").split()
     except OSError:
         return False, "CPU is unknown here"
     have = [flag for flag in _CPU_FLAGS if flag in flags]

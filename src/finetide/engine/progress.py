@@ -12,7 +12,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from finetide.engine.specs import CurveRow
+from finetide.engine.specs import CurveRow, PhaseResult
 from finetide.files import write_text
 
 SHARES = 10
@@ -29,6 +29,11 @@ class Curve:
         self.rows.append(row)
         self.write()
 
+    def restore(self, rows: list[CurveRow]) -> None:
+        """Go on from the rows of a checkpoint."""
+        self.rows = rows
+        self.write()
+
     def write(self) -> None:
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
@@ -42,6 +47,13 @@ class Curve:
 
 def _plain(value: float | int) -> str:
     return str(value) if isinstance(value, int) else f"{value:.8g}"
+
+
+def say(index: int, result: PhaseResult) -> None:
+    """A finished phase for the log: its score and every decision with its reason."""
+    print(f"phase {index + 1} {result.kind}: validation accuracy {result.score.accuracy:.1%}", file=sys.stderr)
+    for line in result.decisions:
+        print(f"  {line}", file=sys.stderr, flush=True)
 
 
 class Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ from finetide.engine.specs import (
     evaluation_steps,
     steps_per_epoch,
 )
+from finetide.errors import ConfigError
 from finetide.layers.freeze import frozen
 from finetide.layers.rules import Plan, plan
 from finetide.seeding import derive, generator
@@ -147,6 +149,13 @@ class Tuner:
             loss = self.task.loss(outputs.float(), batch).sum() / len(rows)
             self.accelerator.backward(loss)
             summed += float(loss.detach())
+        if not math.isfinite(summed):
+            raise ConfigError(
+                f"the training loss is no finite number any more at step {at.step + 1}",
+                where=f"train.phases[{self.index}].learning_rate",
+                found=self.spec.learning_rate,
+                fix="lower the learning rate",
+            )
         self.accelerator.clip_grad_norm_(self._parameters(), self.spec.max_gradient_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -217,7 +226,7 @@ class Tuner:
             for group in self.plan.groups
         ]
         # Held for the whole phase only: the freezing context sets requires_grad before the first step.
-        return torch.optim.AdamW(groups, lr=self.spec.learning_rate)
+        return torch.optim.AdamW(groups, lr=self.spec.learning_rate, fused=True)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

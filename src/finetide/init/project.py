@@ -28,6 +28,8 @@ from finetide.pipeline import codelock, dvc
 from finetide.registry.window import first_window
 
 PRESETS = ("text-classification",)
+# DVC looks for pipelines in every folder; in ours it would find copies, and take its time in an environment.
+DVCIGNORE = "/.finetide\n/serving\n/.venv\n"
 GITIGNORE = "/artifacts/\n/serving/\n/.finetide/\n__pycache__/\n"
 
 
@@ -115,7 +117,7 @@ def _write_files(folder: Path, wanted: Wanted, params: dict[str, Any]) -> None:
     stream.write("# Every number of the project; there are no defaults in the code. `finetide check` reads it.\n")
     YAML().dump(params, stream)
     write_text(folder / "params.yaml", stream.getvalue())
-    write_bytes(folder / "dvc.yaml", (resources / "dvc.yaml").read_bytes())
+    write_bytes(folder / "dvc.yaml", (resources / "graph.yaml").read_bytes())
     for name in ("prefect.yaml", "README.md"):
         text = (resources / "templates" / name).read_text(encoding="utf-8")
         write_text(folder / name, text.replace("MODEL_NAME", wanted.name))
@@ -144,6 +146,7 @@ def dvc_init(folder: Path, *, nested: bool) -> None:
         raise ToolError(f"`dvc init` failed:\n{outcome.output.strip()}", where=str(folder))
     # `dvc init` stages its files; what to commit, and when, is the user's.
     _git(folder, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", ".dvc", ".dvcignore")
+    write_text(folder / ".dvcignore", DVCIGNORE)
     write_text(
         folder / ".dvc" / "config",
         "[core]\n    analytics = false\n    check_update = false\n    autostage = false\n"

@@ -12,6 +12,8 @@ from safetensors.numpy import save_file
 from finetide import base, tasks
 from finetide.config.stage import Stage
 from finetide.config.train import ProbePhase, TrainParams
+from finetide.contracts.bundle import Manifest
+from finetide.contracts.rows import ROW_COLUMNS
 from finetide.contracts.shift import Recipe
 from finetide.contracts.training import PhaseReport, TrainingReport
 from finetide.contracts.window import Window
@@ -19,8 +21,8 @@ from finetide.engine.checkpoint import Checkpoints
 from finetide.engine.loop import Result, train
 from finetide.engine.progress import Curve
 from finetide.engine.specs import Data, PhaseSpec, ProbeSpec, Settings, TuneSpec
-from finetide.errors import ProjectError
-from finetide.files import canonical_json, sha256_bytes, sha256_file, write_json
+from finetide.errors import IntegrityError, ProjectError
+from finetide.files import canonical_json, sha256_bytes, sha256_file, tree_hashes, write_json
 from finetide.layers.rules import Rule
 from finetide.seeding import derive
 from finetide.task import Built, ModelSettings, Task
@@ -34,13 +36,10 @@ def run(stage: Stage) -> None:
     recipe = Recipe.read(stage.dep("recipe.json"))
     rows = pd.read_parquet(stage.dep("split.parquet"))
     start = _start_folder(stage, window)
-    key = _key(stage, start)
-    folder = stage.root / ".finetide" / "checkpoints" / stage.model / key
-    checkpoints = Checkpoints(folder)
-    finished = folder / "finished"
+    checkpoints = Checkpoints(stage.root / ".finetide" / "checkpoints" / stage.model / _key(stage, start))
+    finished = checkpoints.folder / "finished"
     if not (finished / "complete.json").is_file():
         shutil.rmtree(finished, ignore_errors=True)
-        finished.mkdir()
         task = tasks.load(stage.task)
         settings = _settings(stage, params)
         labels = tuple(sorted(set(rows["label"].dropna())))
@@ -48,19 +47,26 @@ def run(stage: Stage) -> None:
         built = task.build(start, model, seed=derive(stage.seed, "build"))
         chosen, validation = training_rows(rows, recipe.replay), validation_rows(rows)
         data = Data(task.encode(built, chosen), task.encode(built, validation))
-        curve = Curve(finished / "curve.csv")
+        curve = Curve(stage.out("curve.csv"))  # in its place while training, for whoever plots it
         result = train(task, built, data, phase_specs(params), settings, curve, checkpoints)
         _write(finished, task, built, result, window, start, data)
+        shutil.copyfile(curve.path, finished / "curve.csv")
         write_json(finished / "complete.json", {"complete": True})
+        checkpoints.clear()
     for name in OUTPUTS:
         _publish(finished / name, stage.out(name))
     print(TrainingReport.read(stage.out("training.json")).sentence)
 
 
 def training_rows(rows: pd.DataFrame, replay: float) -> pd.DataFrame:
-    """Labelled training rows: all incoming ones, and ``replay`` (0 to 1) of the reference ones, chosen by row id."""
+    """Labelled training rows: all incoming ones, and ``replay`` (0 to 1) of the reference ones.
+
+    A hash of the row's content chooses, so that a row stays in or out when others come, go, or change places.
+    """
     side = rows[(rows["split"] == "train") & rows["label"].notna()]
-    share = side["row_id"].map(lambda row_id: int(sha256_bytes(str(row_id).encode())[:8], 16) / 0x100000000)
+    payload = [column for column in side.columns if column not in ROW_COLUMNS]
+    digests = [sha256_bytes("\x1f".join(map(str, row)).encode()) for row in side[payload].itertuples(index=False)]
+    share = np.array([int(digest[:8], 16) / 0x100000000 for digest in digests])
     return side[(side["role"] == "incoming") | (share < replay)].reset_index(drop=True)
 
 
@@ -93,6 +99,13 @@ def _start_folder(stage: Stage, window: Window) -> Path:
             where=str(folder),
             fix=f"run `finetide run {stage.model}`, which brings them back from DVC",
         )
+    promised = Manifest.read(folder.parent / "weights.json").files
+    if tree_hashes(folder) != promised:
+        raise IntegrityError(
+            f"the weights of {window.champion.version} are not those that were promoted",
+            where=str(folder),
+            fix=f"delete {folder.parent} and run `finetide run {stage.model}`, which brings it back from DVC",
+        )
     return folder
 
 
@@ -112,10 +125,12 @@ def _key(stage: Stage, start: Path) -> str:
     section = stage.section(TrainParams).model_dump(mode="json")
     code = stage.code_key()
     deps = {name: sha256_file(stage.dep(name)) for name in ("split.parquet", "recipe.json", "window.json")}
-    weights = sha256_file(start / "model.safetensors")
-    return sha256_bytes(
-        canonical_json({"params": section, "seed": stage.seed, "code": code, "deps": deps, "weights": weights})
-    )[:32]
+    files = [start / name for name in (*base.NEEDED, "labels.json")]
+    weights = {path.name: sha256_file(path) for path in files if path.exists()}
+    everything = {
+        "task": stage.task, "params": section, "seed": stage.seed, "code": code, "deps": deps, "weights": weights
+    }  # fmt: skip
+    return sha256_bytes(canonical_json(everything))[:32]
 
 
 def _write(folder: Path, task: Task, built: Built, result: Result, window: Window, start: Path, data: Data) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ from finetide.text import encode, load_tokenizer
 
 WEIGHTS, LABELS = "model.safetensors", "labels.json"
 UNLABELLED = -1
+# Encoders whose outputs, positions and padding are known here. A decoder would load too, and pool nonsense.
+ENCODERS = frozenset({"bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta"})
+# Their position ids start after the padding id, so that they take fewer tokens than their table has rows.
+SHIFTED_POSITIONS = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
+WITHOUT_SDPA = frozenset({"mpnet"})
 Batch = Mapping[str, torch.Tensor]
 
 
@@ -37,7 +43,12 @@ class Preprocessor:
 
 
 class Classifier(nn.Module):
-    """Encoder → pooling → dropout → head. Submodules: ``encoder``, ``head``."""
+    """Encoder → pooling → one length → dropout → head. Submodules: ``encoder``, ``head``.
+
+    Every pooled vector is scaled to the length √hidden. Sentence encoders are trained by cosine, so that the length of
+    a vector says little, and a probe is better without it (docs/lab-log.md); √hidden keeps the entries near 1, where
+    one range of L2 strengths and learning rates serves every encoder.
+    """
 
     def __init__(self, encoder: nn.Module, hidden: int, settings: ModelSettings, *, has_types: bool) -> None:
         super().__init__()
@@ -48,6 +59,7 @@ class Classifier(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.pooling = settings.pooling
+        self.length = math.sqrt(hidden)
         self.has_types = has_types
 
     def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -55,11 +67,10 @@ class Classifier(nn.Module):
         types = {"token_type_ids": torch.zeros_like(input_ids)} if self.has_types else {}
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
         if self.pooling == "cls":
-            first: torch.Tensor = hidden[:, 0].float()
-            return first
-        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        mean: torch.Tensor = ((hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)).float()
-        return mean
+            pooled = hidden[:, 0].float()
+        else:  # the sum is as good as the mean: the length goes in the next line
+            pooled = (hidden.float() * attention_mask.unsqueeze(-1)).sum(1)
+        return nn.functional.normalize(pooled, dim=1) * self.length
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Logits, [batch, labels]."""
@@ -75,9 +86,11 @@ class TextClassification:
     def build(self, weights: Path, settings: ModelSettings, *, seed: int) -> Built:
         """See `finetide.task.Task`. Raises: BaseModelError for an encoder or a head that does not fit."""
         torch.manual_seed(seed)
+        _check_architecture(weights)
         config = AutoConfig.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
         _check_length(config, settings, weights)
-        encoder = AutoModel.from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]
+        attention = "eager" if config.model_type in WITHOUT_SDPA else "sdpa"
+        encoder = AutoModel.from_config(config, attn_implementation=attention)  # type: ignore[no-untyped-call]
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # we pool ourselves; unused weights would be neither trained nor frozen
         has_types = int(getattr(config, "type_vocab_size", 0)) > 1
@@ -149,12 +162,20 @@ class TextClassification:
         )
 
 
+def _check_architecture(weights: Path) -> None:
+    found = json.loads((weights / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if found not in ENCODERS:
+        raise BaseModelError(
+            "text-classification does not know this architecture",
+            where=str(weights / "config.json"),
+            found=found,
+            fix=f"use one of: {', '.join(sorted(ENCODERS))}",
+        )
+
+
 def _check_length(config: Any, settings: ModelSettings, weights: Path) -> None:
-    """RoBERTa's positions start after the padding id, so that it has fewer than its table has rows."""
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit is None:
-        return
-    offset = int(config.pad_token_id or 0) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    limit = int(config.max_position_embeddings)
+    offset = int(config.pad_token_id or 0) + 1 if config.model_type in SHIFTED_POSITIONS else 0
     if settings.max_length > limit - offset:
         raise BaseModelError(
             f"takes at most {limit - offset} tokens",

@@ -153,7 +153,7 @@ def test_unknown_formats_are_refused_with_the_known_ones(tmp_path: Path, name: s
 
 
 @given(st.lists(st.text(st.sampled_from('ab",;\n\r\t é\u2028'), min_size=1, max_size=12), min_size=1, max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_csv_record_comes_back_with_the_line_where_it_starts(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]
 ) -> None:

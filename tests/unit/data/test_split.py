@@ -177,7 +177,7 @@ def laid_out(files: list[list[dict[str, Any]]]) -> pd.DataFrame:
 
 
 @given(drawn(), st.integers(0, 50))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_later_files_and_late_labels_never_move_a_row(files: list[list[dict[str, Any]]], seed: int) -> None:
     whole = split(laid_out(files), seed)
     for count in range(1, len(files)):
@@ -188,7 +188,7 @@ def test_later_files_and_late_labels_never_move_a_row(files: list[list[dict[str,
 
 
 @given(drawn(), st.integers(0, 50))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_no_row_is_lost_and_nothing_that_belongs_together_is_parted(
     files: list[list[dict[str, Any]]], seed: int
 ) -> None:
@@ -204,7 +204,7 @@ def test_no_row_is_lost_and_nothing_that_belongs_together_is_parted(
 
 
 @given(st.lists(st.text("ab c", max_size=16), min_size=1, max_size=25), st.integers(0, 20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_one_file_without_groups_leaks_nothing_at_all(texts: list[str], seed: int) -> None:
     rows = table({"text": text} for text in texts)
     verdict = check(split(rows, seed), [None] * len(rows), texts_of(rows))

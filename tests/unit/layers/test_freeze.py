@@ -58,18 +58,40 @@ def test_dropout_of_a_block_that_is_tuned_stays_on() -> None:
         assert net[0][2].training
 
 
+def nudge(net: nn.Sequential) -> None:
+    with torch.no_grad(), frozen(net, STEM):
+        net[0][0].weight.add_(1e-6)
+
+
+def move_statistics(net: nn.Sequential) -> None:
+    with frozen(net, STEM):
+        nn.Module.train(net[0][1])
+        net[0][1](torch.randn(8, 8))
+
+
 def test_a_changed_frozen_parameter_fails_the_run() -> None:
-    net = model()
-    with pytest.raises(IntegrityError, match=r"1 frozen tensors changed while training, first '0.0.weight'"), frozen(net, STEM):  # fmt: skip
-        with torch.no_grad():
-            net[0][0].weight.add_(1e-6)
+    with pytest.raises(IntegrityError, match=r"1 frozen tensors changed while training, first '0\.0\.weight'"):
+        nudge(model())
 
 
 def test_moving_statistics_fail_the_run() -> None:
+    with pytest.raises(IntegrityError, match=r"3 frozen tensors changed while training, first '0\.1\.num_batches"):
+        move_statistics(model())
+
+
+def test_decay_of_what_is_frozen_fails_the_run() -> None:
+    """An optimizer that was given everything decays what has no gradient (of the four, one bias is zero anyway)."""
     net = model()
-    with pytest.raises(IntegrityError, match=r"3 frozen tensors changed while training, first '0.1.num_batches_tracked'"), frozen(net, STEM):  # fmt: skip
-        nn.Module.train(net[0][1])
-        net[0][1](torch.randn(8, 8))
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.1)
+
+    def train() -> None:
+        with frozen(net, STEM):
+            for parameter in net.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+            optimizer.step()
+
+    with pytest.raises(IntegrityError, match="3 frozen tensors changed while training"):
+        train()
 
 
 def test_an_error_inside_is_not_hidden() -> None:
