@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from finetide.registry import ledger
 from support.messages import rows, write_csv
 from support.project import MODEL, finetide, micro_project, run
 
@@ -29,10 +30,7 @@ class Diary:
         return {"status": status, "entries": entries, "served": served, "pinned": champion}
 
     def ledger(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(finetide(self.root, "history", MODEL, "--json").stdout)["models"][
-            MODEL
-        ]
-        return found
+        return [entry.model_dump(mode="json") for entry in ledger.read(self.root, MODEL)]
 
     def show(self) -> None:
         head = ("day", "what", "window", "pins", "ledger", "in service", "outcome")

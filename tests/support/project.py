@@ -62,11 +62,11 @@ def edit_params(root: Path, change: Callable[[Any], None], model: str = MODEL) -
 
 def quick(params: Any) -> None:
     """Numbers that a micro model is done with in seconds."""
-    params["shift"].update(permutations=199, max_rows=200, min_rows=20, harmless_auc=0.9)
+    params["shift"].update(permutations=199, max_rows=200, min_rows=20, harmless_auc=0.86)
     params["train"]["max_length"] = 32
     for phase in params["train"]["phases"]:
         if phase["kind"] == "tune":
-            phase["duration"].update(epochs=2)
+            phase["duration"].update(epochs=1)
             phase.update(learning_rate=5.0e-4, evaluations_per_epoch=1)
     params["evaluate"]["bootstrap"] = 100
     params["judge"].update(bootstrap=200, min_slice_rows=10, non_inferiority_margin=0.05, slice_margin=0.3)

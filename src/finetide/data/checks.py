@@ -252,7 +252,7 @@ def rare_labels(rows: pd.DataFrame, allowed: Sequence[str], minimum: int) -> Che
         said = f"a classifier needs two labels; here {'is' if len(allowed) == 1 else 'are'} {len(allowed)}"
         return Check(name, "critical", "", said, "check that ingest.columns.label names the right column", "label")
     named = _listed(
-        f"{shown(label)!r} ({count}{_meant(label, [other for other in allowed if other not in rare])})"
+        f"{shown(label)!r} ({count}{_meant(label, [other for other in allowed if counts.get(other, 0) > count])})"
         for label, count in rare.items()
     )
     return Check(

@@ -72,7 +72,7 @@ class Predictor:
             raise InputError("predict takes a list of texts, not one text", fix="predict([text])")
         for place, text in enumerate(texts):
             if not isinstance(text, str):
-                raise InputError("is no text", where=f"texts[{place}]", found=text)
+                raise InputError("is no text", where=f"texts[{place}]", found=type(text).__name__)
         self.refresh()
         tokens = encode(self._tokenizer, texts, self._info.max_length) if texts else []
         return run_tokens(self._session, tokens, pad_token_id=self._info.pad_token_id, labels=len(self._info.labels))

@@ -22,11 +22,12 @@ class VerifyReport:
     max_abs_error: float
 
 
-def verify(folder: Path) -> VerifyReport:
+def verify(folder: str | Path) -> VerifyReport:
     """Compare every file with the manifest, then replay the reference inputs through model.onnx.
 
     Raises: IntegrityError naming the file or the example that differs.
     """
+    folder = Path(folder)
     predictor = load(folder, graph="fp32")
     recorded = read_json(folder / bundle.EXAMPLES)
     tolerance, worst = float(recorded["max_abs_error"]), 0.0

@@ -32,9 +32,7 @@ def test_a_cpu_without_it_computes_in_fp32_and_refuses_bf16(monkeypatch: pytest.
     assert (found.name, found.reason) == ("fp32", "CPU has neither avx512_bf16 nor amx_bf16")
     with found.autocast(CPU):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    with pytest.raises(
-        ConfigError, match=r"train.precision: bf16 is not computed by this machine \(found 'CPU has n"
-    ):
+    with pytest.raises(ConfigError, match=r"train.precision: bf16 is not computed by this machine \(found 'CPU has n"):
         choose("bf16", CPU)
 
 

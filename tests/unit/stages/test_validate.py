@@ -112,3 +112,49 @@ def test_a_table_without_rows_leaves_all_outputs(project: DataProject) -> None:
     project.window()
     assert run(project).verdict == "fail"
     assert all(project.out("validate", name).exists() for name in OUTPUTS)
+
+
+LABELS = ["account", "cancel", "change", "damaged_or_lost", "information", "invoice", "payment", "refund", "status"]
+
+
+def test_every_flaw_of_the_flawed_file_is_named_by_its_line(project: DataProject) -> None:
+    """data/flawed/README.md says which flaw is on which line."""
+    if not FLAWED.exists():
+        pytest.skip(f"{FLAWED} is not there")
+    project.add("flawed.csv", FLAWED.read_bytes())
+    project.params(validate={"labels": [*LABELS, "praise"], "max_quarantine_share": 0.05})
+    found = run(project)
+    lines = {finding.check: [row.line for row in finding.rows] for finding in found.findings}
+    assert found.verdict == "fail"
+    assert lines["empty text"] == [3, 4]
+    assert lines["near-duplicate text"] == [6]
+    assert lines["duplicate text"] == [8, 10]
+    assert sorted(lines["conflicting labels"]) == [9, 10]
+    assert lines["label set"] == [11, 12]
+    assert lines["missing label"] == [13]
+    assert lines["short text"] == [14]
+    assert 17 in lines["rows a label"]
+    assert lines["text longer than the model reads"] == [23]
+    message = {finding.check: finding.message for finding in found.findings}
+    assert "'refnud' (1, did you mean 'refund'?)" in message["label set"]
+    assert "'praise' (1)" in message["rows a label"]
+    shown = project.out("validate", "quality.html").read_text(encoding="utf-8")
+    assert all(f"<code>flawed.csv:{line}</code>" in shown for line in (3, 4, 6, 8, 9, 10, 11, 12, 13, 14, 17, 23))
+
+
+def test_the_flawed_rows_go_to_quarantine_when_so_many_are_allowed(project: DataProject) -> None:
+    if not FLAWED.exists():
+        pytest.skip(f"{FLAWED} is not there")
+    project.add("flawed.csv", FLAWED.read_bytes())
+    project.params(validate={"labels": LABELS, "max_quarantine_share": 0.5, "min_rows_per_label": 1})
+    run(project)
+    assert {int(row["line"]): row["reason"] for row in quarantine(project)} == {
+        3: "empty text",
+        4: "empty text",
+        9: "conflicting labels",
+        10: "conflicting labels",
+        11: "label set",
+        12: "label set",
+        13: "missing label",
+        17: "label set",
+    }

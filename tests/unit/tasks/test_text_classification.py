@@ -155,9 +155,7 @@ def test_other_encoders_load_save_and_ignore_padding(base: Path, tmp_path: Path,
 def test_an_architecture_that_is_no_known_encoder_is_refused(base: Path, tmp_path: Path) -> None:
     for kind in ("gpt2", "t5"):
         (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
-        with pytest.raises(
-            BaseModelError, match=rf"does not know this architecture \(found '{kind}'\)\n  fix: use"
-        ):
+        with pytest.raises(BaseModelError, match=rf"does not know this architecture \(found '{kind}'\)\n  fix: use"):
             TASK.build(tmp_path, settings(), seed=1)
 
 
