@@ -36,7 +36,10 @@ class ProbePhase(Section):
     """Fit the head alone on frozen features, with a solver."""
 
     kind: Literal["probe"] = Field(description="the head alone, by a solver")
-    l2: list[Positive] = Field(min_length=1, description="strengths of the L2 penalty to try; validation chooses")
+    l2: list[Positive] = Field(
+        min_length=1,
+        description="strengths of the L2 penalty to try, in mean loss a row + l2/2 · ‖weights‖²; validation chooses",
+    )
     max_iterations: PositiveInt = Field(description="limit of the L-BFGS solver")
 
 

@@ -1,0 +1,109 @@
+"""`finetide init`: looks first, writes everything or nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetide.config.ingest import ColumnParams
+from finetide.config.load import check, read_yaml
+from finetide.config.params import Params
+from finetide.errors import BaseModelError, DataError, InputError
+from finetide.init.project import Wanted, create
+from support.messages import rows, write_csv
+from support.micro import micro_base
+from support.project import run
+
+COLUMNS = ColumnParams(text="body", label="intent", split=None, group=None)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    micro_base(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "shop.csv", rows(60, "shop", 1))
+
+
+def wanted(base: Path, /, *reference: Path, **changes: object) -> Wanted:
+    given: dict[str, object] = {
+        "task": "text-classification", "name": "mail", "reference": reference, "incoming": (), "columns": COLUMNS,
+        "base": str(base), "revision": None,
+    }  # fmt: skip
+    return Wanted(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def test_a_project_is_complete_and_nothing_is_staged(tmp_path: Path, base: Path, shop: Path) -> None:
+    root = tmp_path / "new" / "project"
+    said = list(create(root, wanted(base, shop)))
+    assert said[0] == "read 60 rows with 3 labels"
+    assert "finetide run" in said[-1]
+    document = read_yaml(root / "params.yaml")
+    assert check(document, Params, file="params.yaml").model_dump(by_alias=True, mode="json") == document
+    assert document["models"]["mail"]["ingest"]["columns"]["text"] == "body"
+    window = json.loads((root / "data" / "mail" / "window.json").read_text())
+    assert [(file["path"], file["role"]) for file in window["files"]] == [("shop.csv", "reference")]
+    assert (root / "data" / "mail" / "raw" / "shop.csv.dvc").is_file()
+    assert (root / "approvals" / "mail" / ".gitkeep").is_file()
+    assert "MODEL_NAME" not in (root / "README.md").read_text() + (root / "prefect.yaml").read_text()
+    assert run(root, "git", "diff", "--cached", "--name-only").stdout == ""
+    checked = run(root, "finetide", "check")
+    assert "✗" not in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"task": "poetry"}, InputError, "--task: unknown task"),
+        ({"name": "My Model"}, InputError, "--name: must be lower-case letters"),
+        ({"name": "a; rm -rf ."}, InputError, "--name: must be lower-case letters"),
+        ({"columns": COLUMNS.model_copy(update={"text": "boddy"})}, DataError, "boddy"),
+        ({"columns": COLUMNS.model_copy(update={"label": "intend"})}, DataError, "intend"),
+        ({"base": "org/unknown"}, BaseModelError, "a hub base needs its revision"),
+        ({"base": "package:no-such-thing"}, BaseModelError, "is not installed"),
+    ],
+)
+def test_wrong_arguments_leave_nothing(
+    tmp_path: Path, base: Path, shop: Path, changes: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        list(create(tmp_path / "p", wanted(base, shop, **changes)))
+    assert not (tmp_path / "p").exists()
+
+
+def test_missing_and_clashing_files_are_named(tmp_path: Path, base: Path, shop: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        list(create(tmp_path / "p", wanted(base, tmp_path / "none.csv")))
+    again = write_csv(tmp_path / "other" / "shop.csv", rows(20, "shop", 2))
+    with pytest.raises(InputError, match=r"two files are named 'shop.csv'"):
+        list(create(tmp_path / "p", wanted(base, shop, again)))
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path, base: Path, shop: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "mine.txt").write_text("x")
+    with pytest.raises(InputError, match=r"is not empty \(mine.txt is there\)"):
+        list(create(tmp_path / "p", wanted(base, shop)))
+    (tmp_path / "p" / "params.yaml").write_text("")
+    with pytest.raises(InputError, match="is a project already"):
+        list(create(tmp_path / "p", wanted(base, shop)))
+    with pytest.raises(InputError, match="is a file"):
+        list(create(tmp_path / "p" / "mine.txt", wanted(base, shop)))
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["mine.txt", "params.yaml"]
+
+
+def test_a_failure_half_way_leaves_nothing(
+    tmp_path: Path, base: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(root: Path) -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("finetide.init.project.codelock.refresh", fail)
+    with pytest.raises(KeyboardInterrupt):
+        list(create(tmp_path / "p", wanted(base, shop)))
+    assert not (tmp_path / "p").exists()
