@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from finetide.registry import ledger
 from support.messages import rows, write_csv
 from support.project import MODEL, finetide, micro_project, run
+
+pytestmark = pytest.mark.slow
 
 
 class Diary:

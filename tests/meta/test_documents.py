@@ -6,9 +6,10 @@ import importlib.util
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
+from click.testing import CliRunner
 
 from finetide.cli.main import cli
 from finetide.config.graph import stage_names
@@ -108,10 +109,15 @@ def test_init_preset_has_the_settings_of_the_root() -> None:
 
 
 def test_finetide_lock_is_what_the_code_gives() -> None:
-    assert read_yaml(ROOT / "finetide.lock") == codelock.compute(ROOT), "run `finetide check`"
+    """The code only: versions of Python and libraries are those of the machine that refreshed it last."""
+
+    def codes(document: Any) -> dict[str, str]:
+        return {stage: value["code"] for stage, value in document["stages"]["tickets"].items()}
+
+    assert codes(read_yaml(ROOT / "finetide.lock")) == codes(codelock.compute(ROOT)), "run `finetide check`"
 
 
 def test_help_of_the_group_names_every_exit_code() -> None:
-    text = click.testing.CliRunner().invoke(cli, ["--help"]).output
+    text = CliRunner().invoke(cli, ["--help"]).output
     for code in (0, 2, 3, 4, 5, 6):
         assert f"{code} " in text

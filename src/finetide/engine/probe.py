@@ -66,8 +66,7 @@ def score(weight: Array, bias: Array, features: Array, targets: Array) -> tuple[
 
 
 def _solve(flat: torch.Tensor, x: torch.Tensor, y: torch.Tensor, labels: int, l2: float, limit: int) -> int:
-    """Minimise in place from where ``flat`` stands; returns the iterations. scipy's L-BFGS-B finds the same, and
-    spends three times as long on its bounds, of which there are none here, as on the objective."""
+    """Minimise in place from where ``flat`` stands; returns the iterations."""
     solver = torch.optim.LBFGS(
         [flat], max_iter=limit, max_eval=2 * limit, history_size=20, tolerance_grad=1e-6, tolerance_change=1e-8,
         line_search_fn="strong_wolfe",
