@@ -38,7 +38,7 @@ def environment() -> dict[str, str]:
 def run(root: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Any command inside the project, with this environment's tools first on the path."""
     done = subprocess.run(
-        list(command), cwd=root, env=environment(), capture_output=True, text=True, check=False, timeout=900
+        list(command), cwd=root, env=environment(), capture_output=True, text=True, check=False, timeout=2400
     )
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")

@@ -11,7 +11,9 @@ from finetide.contracts.rows import Role
 from finetide.data.readers import read_table
 from finetide.errors import DataError, InputError
 
-SAMPLE_EPOCH_ROWS = 24_000
+# A tune phase starts with about this many characters of text seen: some minutes on two cores.
+TUNE_CHARACTERS = 1_600_000
+CHARACTERS_KEPT = 512  # of a text, about 128 tokens
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,15 @@ def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: Column
                 f"two files are named {path.name!r}", where=str(path), fix="rename one: all go to one folder"
             )
         names[path.name] = path
-    rows = 0
+    rows = characters = 0
     labels: set[str] = set()
     roles: list[tuple[Role, Sequence[Path]]] = [("reference", reference), ("incoming", incoming)]
     for role, paths in roles:
         for path in paths:
             table = read_table(path, name=path.name, columns=columns, encoding=encoding, role=role)
             rows += len(table)
+            characters += int(table["text"].str.len().clip(upper=CHARACTERS_KEPT).sum())
             if role == "reference":
                 labels.update(label for label in table["label"] if isinstance(label, str))
-    epochs = max(2, min(8, round(SAMPLE_EPOCH_ROWS / max(rows, 1))))
-    return Inspection(rows, tuple(sorted(labels)), epochs, f"about {SAMPLE_EPOCH_ROWS} row visits for {rows} rows")
+    epochs = max(1, min(8, round(TUNE_CHARACTERS / max(characters, 1))))
+    return Inspection(rows, tuple(sorted(labels)), epochs, f"{rows} rows of {characters // max(rows, 1)} characters")
