@@ -50,7 +50,7 @@ def _run_stages(root: Path, model: str, graph: Graph, say: Say) -> Conclusion:
     def done(run: StageRun) -> None:
         name = run.stage.split("@")[0]
         mark = {"ran": "✓", "cached": "·", "failed": "✗"}[run.state]
-        said = outputs.sentence(root, model, name) if run.state != "failed" else run.error
+        said = outputs.sentence(root, model, name) if run.state != "failed" else run.error.split("\n")[0]
         say(f"  {mark} {name:<9} {run.seconds:6.1f} s  {run.state:<6}  {said}")
 
     def start(stage: str) -> None:

@@ -276,3 +276,10 @@ def test_a_torn_file_is_refused_by_name(run):
 def test_outside_a_project_there_is_no_report(tmp_path):
     with pytest.raises(ProjectError, match=r"dvc\.yaml: no such file"):
         build(tmp_path, "tickets")
+
+
+def test_more_labels_than_are_shown_fold_away(finished, monkeypatch):
+    monkeypatch.setattr("finetide.report.page.SHOWN", 3)
+    page = Page(build(finished.root, "tickets"))
+    assert re.search(r"the \d+ with fewer rows", page.text)
+    assert all(label in page.text for label in LABELS)
