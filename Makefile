@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint bench format constraints clean
+.PHONY: help setup run test test-slow test-long lint bench format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -27,8 +27,11 @@ run: $(READY) ## take the default model from raw data to a promoted ONNX bundle,
 test: $(READY) ## the default tests, under ten minutes on two cores
 	@$(BIN)/python -m pytest -q
 
-test-slow: $(READY) ## the slow tests: real data, bare environments, many minutes
+test-slow: $(READY) ## the slow tests: the calendar, equal bytes, a bare environment
 	@$(BIN)/python -m pytest -q -m slow
+
+test-long: $(READY) ## whole runs on public data sets in ../shared/data, tens of minutes
+	@$(BIN)/python -m pytest -q -s -m long
 
 lint: $(READY) ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check src flows tests benchmarks

@@ -14,7 +14,7 @@ import pytest
 from support.project import finetide
 from support.shared import shared_data
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def init_and_run(folder: Path, *arguments: str) -> tuple[dict[str, Any], float]:
