@@ -71,15 +71,11 @@ def _configure(root: Path, folder: Path) -> None:
     for name in ("config", "config.local"):
         if (root / ".dvc" / name).exists():
             shutil.copyfile(root / ".dvc" / name, folder / ".dvc" / name)
-    remotes = [line.split() for line in dvc.checked(root, ["remote", "list"]).splitlines() if line.strip()]
+    # DVC lists its settings with paths made absolute; in a copied file a relative one would mean another folder.
+    listed = [line.partition("=") for line in dvc.checked(root, ["config", "--list"]).splitlines()]
     settings = [["core.no_scm", "true"], ["cache.dir", dvc.checked(root, ["cache", "dir"]).strip()]]
-    settings += [[f"remote.{remote[0]}.url", _absolute(root, remote[1])] for remote in remotes]
+    settings += [[name, value] for name, _, value in listed if name.startswith("remote.") and name.endswith(".url")]
     for name, value in settings:
         outcome = dvc.call(folder, ["config", "--local", name, value])
         if outcome.code != 0:
             raise ToolError(f"`dvc config {name}` failed:\n{outcome.output}", where=str(folder))
-
-
-def _absolute(root: Path, url: str) -> str:
-    """DVC resolves a relative remote against the .dvc folder, which is another one here."""
-    return url if "://" in url else str((root / ".dvc" / url).resolve() if not Path(url).is_absolute() else url)
