@@ -38,9 +38,9 @@ for command in (
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``finetide`` script; always ends the process."""
-    # Threads that spin while they wait make a training step seven times slower when another process shares the cores
+    # Threads that spin long while they wait make a training step ten times slower when others use the cores too
     # (docs/lab-log.md). Read once, when torch loads its OpenMP library; it changes no number.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         code = cli.main(args=arguments, prog_name="finetide", standalone_mode=False)
     except click.exceptions.Abort:
