@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from finetide import base
 from finetide.config.graph import stage_files
-from finetide.config.load import load_section
+from finetide.config.load import PARAMS_FILE, check, load_section, read_yaml
+from finetide.config.params import Params
 from finetide.config.train import TrainParams
 from finetide.contracts.window import Window
 from finetide.files import write_text
@@ -17,7 +19,12 @@ from finetide.registry.window import advance, window_path
 
 
 def prepare(root: Path, model: str) -> list[str]:
-    """Everything that a run needs; one line for each thing that was done. Doing it twice changes nothing."""
+    """Everything that a run needs; one line for each thing that was done. Doing it twice changes nothing.
+
+    Raises: ConfigError, BaseModelError: before anything is touched, not in the stage that would read it.
+    """
+    params = check(read_yaml(root / PARAMS_FILE), Params, file=PARAMS_FILE)
+    base.resolve(params.models[model].base, root)
     lines = _restore_champion(root, model)
     service.reconcile(root, model)
     lines += advance_window(root, model, ())

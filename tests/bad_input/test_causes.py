@@ -1,0 +1,57 @@
+"""Every cause ends with one clear error: its exit code, no traceback, earlier outputs as they were, no leftovers.
+
+The table of all causes, with what is said, is docs/causes.md: `make causes` writes it, a test compares.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bad_input.cause import Cause, Place, tree
+from bad_input.causes import CAUSES
+from support.forked import Forks
+from support.project import environment
+
+NOBODY = 65534
+
+
+def test_causes_are_many_and_named_once() -> None:
+    assert len({cause.kind for cause in CAUSES}) >= 1
+    assert len(CAUSES) >= 1
+    assert len({cause.name for cause in CAUSES}) == len(CAUSES)
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: f"{cause.kind}: {cause.name}")
+def test_cause(cause: Cause, forks: Forks, starts: dict[str, Path], tmp_path: Path) -> None:
+    if cause.as_user and os.getuid() != 0:
+        pytest.skip("needs root, to become another user")
+    folder = tmp_path / "f"
+    shutil.copytree(starts[cause.start], folder, symlinks=True)
+    place = Place(folder, folder / "project", environment())
+    cause.arrange(place)
+    before = tree(folder, harmless=_in_project(cause))
+    if cause.as_user:
+        for path in [tmp_path, *tmp_path.rglob("*")]:
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    arguments = [word.format(root=place.root, folder=folder) for word in cause.command]
+    cwd = place.root if place.root.is_dir() else folder
+    log = tmp_path / "log"
+    log.touch(mode=0o666)
+    ended = forks.call(cwd, arguments, log, place.env, uid=NOBODY if cause.as_user else -1)
+    shown = f"{cause.name}: finetide {' '.join(arguments)} ended with {ended.code}\n{ended.output}"
+    assert "Traceback" not in ended.output, shown
+    assert ended.code == cause.exit_code, shown
+    missing = [piece for piece in cause.says if piece.format(root=place.root, folder=folder) not in ended.output]
+    assert not missing, f"not said: {missing}\n{shown}"
+    after = tree(folder, harmless=_in_project(cause))
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    assert not changed, f"changed: {changed}\n{shown}"
+
+
+def _in_project(cause: Cause) -> tuple[str, ...]:
+    inside = (".finetide", ".dvc/tmp", ".dvc/cache", ".git", *cause.harmless)
+    return tuple(f"project/{name}" for name in inside)
