@@ -13,7 +13,7 @@ from finetide.contracts.quality import IngestReport
 from finetide.contracts.rows import ROLES, Role
 from finetide.contracts.window import Window, WindowFile
 from finetide.data.problems import Problems
-from finetide.data.readers import ROW_ID, as_strings, brings_labels, load, rows_of, without_empty
+from finetide.data.readers import ROW_ID, as_list, as_strings, brings_labels, load, rows_of, without_empty
 from finetide.data.records import Records
 from finetide.data.table import COLUMNS, frame
 from finetide.data.text import shown
@@ -62,11 +62,21 @@ def ingest(window: Window, raw: Path, params: IngestParams) -> Ingested:
             late[file.path] = records
         else:
             frames.append(rows_of(records, name=file.path, columns=params.columns, role=role))
-    rows = pd.concat(frames, ignore_index=True) if frames else frame({name: [] for name in COLUMNS})
+    rows = _together(frames)
     excluded = {file.path for file in window.files if _role(file) is None}
     for name, records in late.items():
         rows = join_labels(rows, records, name=name, column=params.columns.label, excluded=excluded)
     return Ingested(rows, counts)
+
+
+def examine(path: Path, name: str, params: IngestParams) -> None:
+    """Read a file that is about to be taken in, for nothing but its faults: raw files never change once there.
+
+    Raises: DataError as `ingest` would; whether late labels can be joined shows only there.
+    """
+    records = load(path, name=name, columns=params.columns, encoding=params.encoding)
+    if not brings_labels(records, params.columns):
+        rows_of(records, name=name, columns=params.columns, role="incoming")
 
 
 def checked_path(file: WindowFile, raw: Path) -> Path:
@@ -103,8 +113,8 @@ def join_labels(
         DataError: by line, a row id that no row has, a label that is missing, or another label than the row has.
     """
     problems = Problems(name, "has labels that cannot be joined", fix="correct the lines; a row id is FILE:LINE")
-    ids = without_empty(as_strings(records, name, ROW_ID))
-    labels = without_empty(as_strings(records, name, column))
+    ids = as_list(without_empty(as_strings(records, name, ROW_ID)))
+    labels = as_list(without_empty(as_strings(records, name, column)))
     have: dict[str, str | None] = dict(
         zip(rows["row_id"], rows["label"].astype(object).where(rows["label"].notna(), None), strict=True)
     )
@@ -122,6 +132,12 @@ def join_labels(
     problems.raise_if_any()
     joined = pd.Series([have[row_id] for row_id in rows["row_id"]], index=rows.index, dtype=object)
     return rows.assign(label=joined.astype(rows["label"].dtype))
+
+
+def _together(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    if len(frames) == 1:
+        return frames[0]
+    return pd.concat(frames, ignore_index=True) if frames else frame({name: [] for name in COLUMNS})
 
 
 def _role(file: WindowFile) -> Role | None:

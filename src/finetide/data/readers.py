@@ -5,21 +5,28 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from finetide.config.ingest import ColumnParams
 from finetide.contracts.rows import Role, Split
 from finetide.data.problems import Problems
-from finetide.data.records import Records, read_records
+from finetide.data.records import Column, Records, read_records
 from finetide.data.table import frame
 from finetide.data.text import nearest, shown
 from finetide.errors import DataError
 
 ROW_ID = "row_id"
+# JSON can spell half a character; no file, and no tokenizer, takes it.
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+# A long book. Beyond it something else is wrong (a quote, a delimiter), and 5-grams of such a text fill the memory.
+MAX_CHARACTERS = 1_000_000
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -62,36 +69,49 @@ def rows_of(records: Records, *, name: str, columns: ColumnParams, role: Role) -
     """Raises: DataError for missing columns, or values that are no text, label, split or group, by line."""
     _require_columns(records, name, columns, role)
     texts = as_strings(records, name, columns.text)
+    _refuse_endless(texts, records.lines, name)
     splits = as_strings(records, name, columns.split)
     count = len(records.lines)
     return frame(
         {
-            "row_id": [f"{name}:{line}" for line in records.lines],
-            "role": [role] * count,
-            "file": [name] * count,
+            "row_id": _row_ids(name, records.lines),
+            "role": pa.repeat(role, count),
+            "file": pa.repeat(name, count),
             "line": records.lines,
             "label": without_empty(as_strings(records, name, columns.label)),
-            "split": _splits(without_empty(splits), records.lines, name, columns.split),
+            "split": _splits(as_list(without_empty(splits)), records.lines, name, columns.split),
             "group": without_empty(as_strings(records, name, columns.group)),
-            "text": [text or "" for text in texts],
+            "text": pc.fill_null(texts, "") if isinstance(texts, pa.ChunkedArray) else [text or "" for text in texts],
         }
     )
 
 
-def as_strings(records: Records, name: str, column: str | None) -> list[str | None]:
+def _row_ids(name: str, lines: Sequence[int]) -> pa.Array:
+    return pc.binary_join_element_wise(name, pa.array(lines, pa.int64()).cast(pa.string()), ":")
+
+
+def as_strings(records: Records, name: str, column: str | None) -> Column:
     """A column as strings; all missing when the file does not have it.
 
-    Raises: DataError for values that are lists, objects or bytes, by line.
+    Raises: DataError for values that are lists, objects or bytes, or hold half a character, by line.
     """
     if column is None or column not in records.values:
-        return [None] * len(records.lines)
+        return pa.chunked_array([pa.nulls(len(records.lines), pa.string())])
+    values = records.values[column]
+    if isinstance(values, pa.ChunkedArray):
+        return values
     problems = Problems(name, f"has values in column {column!r} that are no text", fix="give one value a row")
     strings: list[str | None] = []
-    for line, value in zip(records.lines, records.values[column], strict=True):
+    value: Any
+    for line, value in zip(records.lines, values, strict=True):
         try:
-            strings.append(value if type(value) is str else as_string(value))
+            string = value if type(value) is str else as_string(value)
         except TypeError:
             problems.add(line, f"{type(value).__name__} {shown(value)}")
+            continue
+        if string is not None and not string.isascii() and HALF_CHARACTER.search(string):
+            problems.add(line, f"half a character (a lone surrogate) in {shown(string)!a}")
+        strings.append(string)
     problems.raise_if_any()
     return strings
 
@@ -114,8 +134,30 @@ def as_string(value: Any) -> str | None:
     raise TypeError(type(value).__name__)
 
 
-def without_empty(values: Sequence[str | None]) -> list[str | None]:
+def without_empty(values: Column) -> Column:
+    if isinstance(values, pa.ChunkedArray):
+        # Labels, splits and groups repeat: look at each word once.
+        coded = values.combine_chunks().dictionary_encode()
+        words = pa.array(without_empty(coded.dictionary.to_pylist()), pa.string())
+        return pa.chunked_array([words.take(coded.indices)])
     return [value if value and not value.isspace() else None for value in values]
+
+
+def as_list(values: Column) -> list[str | None]:
+    listed: list[str | None] = values.to_pylist() if isinstance(values, pa.ChunkedArray) else values
+    return listed
+
+
+def _refuse_endless(texts: Column, lines: Sequence[int], name: str) -> None:
+    problems = Problems(
+        name, f"has texts of more than {MAX_CHARACTERS:,} characters", fix="cut these texts, or take the rows out"
+    )
+    if isinstance(texts, pa.ChunkedArray) and (pc.max(pc.utf8_length(texts)).as_py() or 0) <= MAX_CHARACTERS:
+        return
+    for line, text in zip(lines, as_list(texts), strict=True):
+        if text is not None and len(text) > MAX_CHARACTERS:
+            problems.add(line, f"{len(text):,} characters: {shown(text[:100])}")
+    problems.raise_if_any()
 
 
 def _wanted(columns: ColumnParams) -> list[str]:
@@ -142,7 +184,8 @@ def _require_columns(records: Records, name: str, columns: ColumnParams, role: R
             f"has no column {'; '.join(missing)}",
             where=name,
             found=", ".join(records.names),
-            fix="name the columns in params.yaml: ingest.columns, or rename them in the file",
+            fix="rename it in the file; or name the right one in params.yaml, ingest.columns "
+            "(init: --text, --label, --split-col, --group-col)",
         )
 
 

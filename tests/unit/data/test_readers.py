@@ -128,7 +128,7 @@ def test_missing_columns_are_named_with_those_found_and_the_nearest(tmp_path: Pa
         "a.csv: has no column 'text' (text), did you mean 'Text'?; 'label' (label), did you mean 'labels'?" in message
     )
     assert "(found 'Text, labels, n')" in message
-    assert "name the columns in params.yaml: ingest.columns" in message
+    assert "name the right one in params.yaml, ingest.columns" in message
 
 
 def test_incoming_files_may_lack_labels_splits_and_groups(tmp_path: Path) -> None:
