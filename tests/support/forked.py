@@ -58,6 +58,7 @@ def warm() -> None:
     """Import all that a run imports, and let DVC and the stages be forked. One thread, or a fork is not safe."""
     for name in MODULES:
         import_module(name)
+    _export_once()
     import dvc.stage.run as dvc_run
 
     from finetide.pipeline import dvc
@@ -66,16 +67,35 @@ def warm() -> None:
     dvc_run._run = _forked_stage
 
 
+def _export_once() -> None:
+    """The exporter imports some five hundred modules on first use."""
+    import logging
+    import warnings
+
+    import torch
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(torch.nn.Linear(2, 2).eval(), (torch.ones(2, 2),), dynamo=True, verbose=False)
+
+
 class Forks:
     """A process that has everything imported and forks a child for each command line; a context manager.
 
     A process of its own, because `warm` changes modules, and a fork is only safe with one thread.
     """
 
+    def __init__(self, hooks: str = "") -> None:
+        """Args: hooks: module whose ``on_start(role)`` every forked process calls first."""
+        self._hooks = hooks
+
     def __enter__(self) -> Forks:
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **QUIET}
+        tests = Path(__file__).parents[1]
+        # The code of this very tree, also where the environment's editable install is of another.
+        env = {**os.environ, "PYTHONPATH": f"{tests.parent / 'src'}{os.pathsep}{tests}", **QUIET}
         self._server = subprocess.Popen(
-            [sys.executable, "-c", "from support.forked import serve; serve()"],
+            [sys.executable, "-c", f"from support.forked import serve; serve({self._hooks!r})"],
             env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._ask({"ask": "ready"})
@@ -124,11 +144,13 @@ class Forks:
         return answer
 
 
-def serve() -> None:
+def serve(hooks: str) -> None:
     """The process behind `Forks`: one JSON line in, one out."""
     asking, answering = sys.stdin, os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever prints while it is imported must not answer
     warm()
+    if hooks:
+        on_start.append(import_module(hooks).on_start)
     for line in asking:
         question = json.loads(line)
         answer: dict[str, Any] = {}
