@@ -13,6 +13,8 @@ from finetide.files import sha256_file
 
 WEIGHTS = "model.safetensors"
 NEEDED = (WEIGHTS, "config.json", "tokenizer.json")
+# Of these the first two positions are never used: their positions start after the padding token's index.
+OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 # Nothing else is asked of the hub: no pickled weights, no Python.
 HUB_FILES = (*NEEDED, "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json")
@@ -29,6 +31,7 @@ def resolve(base: BaseParams, root: Path) -> Path:
     folder = _locate(base.source, base.revision, root)
     _check_files(folder)
     _check_config(folder)
+    _check_tokenizer(folder)
     weights = folder / WEIGHTS
     stat = weights.stat()
     found = _hash(weights, stat.st_size, stat.st_mtime_ns)
@@ -37,9 +40,30 @@ def resolve(base: BaseParams, root: Path) -> Path:
             f"is not the file that params.yaml pins (base.sha256 {base.sha256})",
             where=str(weights),
             found=found,
-            fix="restore the file; or, if you mean to change the base, pin the new hash",
+            fix="restore the file; or, if you mean to change the base, put the hash found into base.sha256",
         )
     return folder
+
+
+def positions(folder: Path) -> int | None:
+    """How many tokens a base reads at most; None where its config does not say."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    found = config.get("max_position_embeddings")
+    if type(found) is not int:
+        return None
+    return found - 2 if config["model_type"] in OFFSET_POSITIONS else found
+
+
+def check_length(folder: Path, max_length: int, *, where: str) -> None:
+    """Raises: BaseModelError when the base has no positions for texts of ``max_length`` tokens."""
+    known = positions(folder)
+    if known is not None and max_length > known:
+        raise BaseModelError(
+            f"the base reads at most {known} tokens ({folder / 'config.json'}: max_position_embeddings)",
+            where=where,
+            found=max_length,
+            fix=f"at most {known}, or another base",
+        )
 
 
 def pin(source: str, revision: str | None, root: Path) -> BaseParams:
@@ -47,6 +71,8 @@ def pin(source: str, revision: str | None, root: Path) -> BaseParams:
     folder = _locate(source, revision, root)
     _check_files(folder)
     _check_config(folder)
+    _check_tokenizer(folder)
+    _check_weights(folder / WEIGHTS)
     return BaseParams(source=source, revision=revision, sha256=sha256_file(folder / WEIGHTS))
 
 
@@ -55,9 +81,14 @@ def _locate(source: str, revision: str | None, root: Path) -> Path:
     if kind == "package":
         return _package_folder(name)
     if kind == "path":
-        folder = Path(name) if Path(name).is_absolute() else root / name
+        folder = (root / name).resolve()  # an absolute name stays as it is
         if not folder.is_dir():
-            raise BaseModelError("no such folder", where=f"base.source {source}", found=str(folder))
+            raise BaseModelError(
+                "no such folder",
+                where=f"base.source {source}",
+                found=str(folder),
+                fix="bring the folder back, or name another in params.yaml; a relative path starts in the project",
+            )
         return folder
     if kind == "hub":
         return _snapshot(name, revision)
@@ -77,7 +108,9 @@ def _package_folder(name: str) -> Path:
     found = [file for file in files if file.name == WEIGHTS]
     if len(found) != 1:
         raise BaseModelError(
-            f"must hold exactly one {WEIGHTS}; it holds {len(found)}", where=f"base.source package:{name}"
+            f"must hold exactly one {WEIGHTS}; it holds {len(found)}",
+            where=f"base.source package:{name}",
+            fix="name a package that carries a model; or use path:FOLDER or hub:ORG/NAME",
         )
     return Path(str(found[0].locate())).parent
 
@@ -87,7 +120,7 @@ def _snapshot(name: str, revision: str | None) -> Path:
         raise BaseModelError(
             "a hub base needs its revision, or its bytes could change",
             where=f"base.source hub:{name}",
-            fix="give the commit in base.revision (init: --revision)",
+            fix="give the commit in base.revision (init: --revision); for a folder write path:FOLDER",
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -102,23 +135,37 @@ def _snapshot(name: str, revision: str | None) -> Path:
         ) from error
 
 
+_AGAIN = "copy or download the base again"
+
+
 def _check_files(folder: Path) -> None:
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     for name in NEEDED:
         path = folder / name
         if not path.is_file():
-            only = f"; only pickled weights are there ({pickles[0]}), which are never read" if pickles else ""
-            missing_weights = name == WEIGHTS
+            if name == WEIGHTS:
+                raise _no_weights(folder, pickles)
             raise BaseModelError(
-                f"has no {name}{only if missing_weights else ''}",
-                where=str(folder),
-                fix="save the model with save_pretrained(…, safe_serialization=True)"
-                if missing_weights
-                else "save the fast tokenizer and the config beside the weights",
+                f"has no {name}", where=str(folder), fix="save the fast tokenizer and the config beside the weights"
             )
         # The hub's cache links into its own blobs folder; anything else that leads out of the folder is refused.
         if path.is_symlink() and not _inside_hub_cache(folder, path):
             raise BaseModelError("is a link that leads out of its folder", where=str(path), fix="copy the file here")
+
+
+def _no_weights(folder: Path, pickles: list[str]) -> BaseModelError:
+    parts = sorted(path.name for path in folder.glob("model-*-of-*.safetensors"))
+    if parts:
+        said, fix = (
+            f"; they are in parts ({parts[0]}, …)",
+            'save them in one: save_pretrained(…, max_shard_size="100GB")',
+        )
+    elif pickles:
+        said = f"; only pickled weights are there ({pickles[0]}), which are never read: they can run code"
+        fix = "save the model with save_pretrained(…), which writes safetensors"
+    else:
+        said, fix = "", "save the model with save_pretrained(…), or name another folder in base.source"
+    return BaseModelError(f"has no {WEIGHTS}{said}", where=str(folder), fix=fix)
 
 
 def _inside_hub_cache(folder: Path, path: Path) -> bool:
@@ -133,7 +180,7 @@ def _check_config(folder: Path) -> None:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
-        raise BaseModelError(f"is not valid JSON: {error}", where=str(path)) from error
+        raise BaseModelError(f"is not valid JSON: {error}", where=str(path), fix=_AGAIN) from error
     if not isinstance(config, dict) or "model_type" not in config:
         raise BaseModelError("names no model_type", where=str(path), fix="use a checkpoint saved by transformers")
     unsafe = sorted(key for key in config if key == "auto_map" or key.endswith("_internal"))
@@ -141,6 +188,37 @@ def _check_config(folder: Path) -> None:
         raise BaseModelError(
             f"asks to run code of its own ({unsafe[0]})", where=str(path), fix="use a model that transformers knows"
         )
+    if config.get("transformers_weights") not in (None, WEIGHTS):
+        raise BaseModelError(
+            f"transformers_weights: names other weights than {WEIGHTS}, the only ones that are read",
+            where=str(path),
+            found=config["transformers_weights"],
+            fix="take the key out, if the weights are the same; else save the model with save_pretrained(…)",
+        )
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """That it is whole; whether the tokenizers library knows what it says comes out in the validate stage."""
+    path = folder / "tokenizer.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BaseModelError(f"is not valid JSON: {error}", where=str(path), fix=_AGAIN) from error
+    if not isinstance(found, dict) or "model" not in found:
+        raise BaseModelError("is no tokenizer: it has no key 'model'", where=str(path), fix=_AGAIN)
+
+
+def _check_weights(path: Path) -> None:
+    """Sizes and offsets of the header against the file: the library does it while opening, and reads no tensor."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as opened:
+            names = list(opened.keys())
+    except (SafetensorError, OSError) as error:
+        raise BaseModelError(f"is damaged or no safetensors file: {error}", where=str(path), fix=_AGAIN) from error
+    if not names:
+        raise BaseModelError("holds no weights", where=str(path), fix=_AGAIN)
 
 
 @cache

@@ -69,4 +69,6 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (ValueError, UnicodeDecodeError) as error:
-        raise IntegrityError(f"is not valid JSON: {error}", where=str(path)) from error
+        raise IntegrityError(
+            f"is not valid JSON: {error}", where=str(path), fix="restore the file, or run again what writes it"
+        ) from error

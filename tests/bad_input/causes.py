@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from bad_input import params_causes
+from bad_input import base_causes, bundle_causes, command_causes, environment_causes, params_causes, table_causes
 from bad_input.cause import Cause
 
-CAUSES: list[Cause] = [*params_causes.CAUSES]
+CAUSES: list[Cause] = [
+    *params_causes.CAUSES,
+    *command_causes.CAUSES,
+    *environment_causes.CAUSES,
+    *table_causes.CAUSES,
+    *base_causes.CAUSES,
+    *bundle_causes.CAUSES,
+]

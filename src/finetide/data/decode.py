@@ -10,6 +10,8 @@ from pathlib import Path
 from finetide.data.problems import Problems
 from finetide.errors import DataError
 
+# Western text in UTF-16 has half of its bytes NUL; other scripts less, and those are shown by line.
+NUL_SHARE = 0.25
 # The longest mark first: UTF-16's is the start of no other one that we read.
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
@@ -30,7 +32,9 @@ def read_bytes(path: Path, name: str) -> bytes:
         return gzip.decompress(data)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
-            f"is a damaged or truncated gzip file: {error}", where=name, fix="copy or download the file again"
+            f"is a damaged or truncated gzip file: {error}",
+            where=name,
+            fix="copy or download the file again; or take .gz off its name if it is not packed",
         ) from error
 
 
@@ -45,6 +49,12 @@ def decode(data: bytes, name: str, encoding: str) -> str:
         text = data[start:].decode(codec)
     except UnicodeDecodeError:
         raise _undecodable(data[start:], name, codec, encoding).error() from None
+    if text.count("\0") > len(text) * NUL_SHARE:
+        raise DataError(
+            "is UTF-16 without a byte-order mark, it seems: from line 1 on, every other byte is NUL",
+            where=name,
+            fix="save the file as UTF-8; or set ingest.encoding: utf-16 in params.yaml",
+        )
     if "\0" in text:
         raise _nul_characters(text, name).error()
     return text
@@ -84,7 +94,9 @@ def _undecodable(data: bytes, name: str, codec: str, encoding: str) -> Problems:
 
 def _nul_characters(text: str, name: str) -> Problems:
     problems = Problems(
-        name, "has NUL characters", fix="the file may be UTF-16 without a byte-order mark: set ingest.encoding: utf-16"
+        name,
+        "has NUL characters",
+        fix="take them out; or, if it is UTF-16 without a byte-order mark, set ingest.encoding: utf-16 in params.yaml",
     )
     for line, content in enumerate(text.split("\n"), start=1):
         if "\0" in content:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from finetide.contracts.quality import Finding, LeakageVerdict, RowRef, Severity
-from finetide.contracts.rows import ROLES, SPLITS
+from finetide.contracts.rows import ROLES, SPLITS, Split
 from finetide.data.split import NEAR, Texts
 from finetide.data.text import shown
 
@@ -133,13 +133,24 @@ def _bare_labels(table: pd.DataFrame) -> list[Finding]:
     counts = labelled.groupby("label")["side"].agg(frozenset)
     bare = {str(label): [side for side in SPLITS if side not in sides] for label, sides in counts.items()}
     bare = {label: sides for label, sides in bare.items() if sides}
+    never = {label: sides for label, sides in bare.items() if "train" in sides}
+    rest = {label: sides for label, sides in bare.items() if label not in never}
+    return [
+        *_bare(labelled, never, "critical", "label without a training row", "no model can learn these labels"),
+        *_bare(labelled, rest, "warning", "label without a side", "labels that are not on every side"),
+    ]
+
+
+def _bare(
+    table: pd.DataFrame, bare: dict[str, list[Split]], severity: Severity, check: str, said: str
+) -> list[Finding]:
     if not bare:
         return []
     named = [f"{shown(label)} (no {', no '.join(sides)})" for label, sides in list(bare.items())[:SHOWN_LABELS]]
     more = f" and {len(bare) - SHOWN_LABELS} more" if len(bare) > SHOWN_LABELS else ""
-    message = f"labels that are not on every side: {', '.join(named)}{more}"
-    rows = labelled[labelled["label"].isin(list(bare))]
-    return [_finding("label without a side", "warning", message, "bring more rows of these labels", rows)]
+    message = f"{said}: {', '.join(named)}{more}"
+    rows = table[table["label"].isin(list(bare))]
+    return [_finding(check, severity, message, "bring more rows of these labels", rows)]
 
 
 def _on_two_sides(table: pd.DataFrame, column: str) -> pd.Series[bool]:

@@ -21,7 +21,7 @@ def count_tokens(texts: Sequence[str], tokenizer: Path) -> list[int]:
         made = Tokenizer.from_file(str(tokenizer))
     except Exception as error:  # The library raises bare exceptions.
         raise BaseModelError(
-            f"cannot be read: {error}", where=tokenizer.name, fix="restore the base model's files"
+            f"cannot be read: {error}", where=str(tokenizer), fix="restore the base model's files"
         ) from error
     made.no_truncation()
     made.no_padding()

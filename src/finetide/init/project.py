@@ -15,7 +15,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from finetide.base import pin
+from finetide.base import pin, positions, resolve
 from finetide.config.base import NAME_PATTERN
 from finetide.config.ingest import ColumnParams
 from finetide.config.load import check
@@ -73,7 +73,7 @@ def create(folder: Path, wanted: Wanted) -> Iterator[str]:
 def _check_arguments(folder: Path, wanted: Wanted) -> None:
     if wanted.task not in PRESETS:
         raise InputError("unknown task", where="--task", found=wanted.task, fix=f"one of: {', '.join(PRESETS)}")
-    if not re.match(NAME_PATTERN, wanted.name):
+    if not re.fullmatch(NAME_PATTERN, wanted.name):
         raise InputError(
             "must be lower-case letters, digits and dashes, start with a letter, at most 40",
             where="--name",
@@ -93,6 +93,9 @@ def _params(wanted: Wanted, seen: Inspection, folder: Path) -> dict[str, Any]:
     preset = yaml.load((files("finetide.init") / "presets" / f"{wanted.task}.yaml").read_text(encoding="utf-8"))
     pinned = pin(_source(wanted.base), wanted.revision, folder)
     preset["base"].update(source=pinned.source, revision=pinned.revision, sha256=pinned.sha256)
+    longest = positions(resolve(pinned, folder))
+    if longest is not None:
+        preset["train"]["max_length"] = min(preset["train"]["max_length"], longest)
     preset["ingest"]["columns"].update(wanted.columns.model_dump())
     for phase in preset["train"]["phases"]:
         if phase["kind"] == "tune":
@@ -103,10 +106,11 @@ def _params(wanted: Wanted, seen: Inspection, folder: Path) -> dict[str, Any]:
 
 
 def _source(base: str) -> str:
-    """``--base`` as params.yaml spells it: a prefix is kept, an existing folder is a path, anything else a hub id."""
+    """``--base`` as params.yaml spells it: a prefix is kept, a folder is a path, anything else a hub id (ORG/NAME)."""
     if base.startswith(("package:", "path:", "hub:")):
         return base
-    if Path(base).is_dir():
+    looks_like_path = base.startswith((".", "/")) or base.count("/") > 1
+    if looks_like_path or Path(base).is_dir():
         return f"path:{Path(base).resolve()}"
     return f"hub:{base}"
 

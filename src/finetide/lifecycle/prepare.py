@@ -7,6 +7,7 @@ from pathlib import Path
 
 from finetide import base
 from finetide.config.graph import stage_files
+from finetide.config.ingest import IngestParams
 from finetide.config.load import PARAMS_FILE, check, load_section, read_yaml
 from finetide.config.params import Params
 from finetide.config.train import TrainParams
@@ -15,7 +16,7 @@ from finetide.files import write_text
 from finetide.lifecycle.restore import restore
 from finetide.pipeline import codelock, dvc
 from finetide.registry import history, ledger, raw, service
-from finetide.registry.window import advance, window_path
+from finetide.registry.window import advance, read_window, window_path
 
 
 def prepare(root: Path, model: str) -> list[str]:
@@ -24,7 +25,9 @@ def prepare(root: Path, model: str) -> list[str]:
     Raises: ConfigError, BaseModelError: before anything is touched, not in the stage that would read it.
     """
     params = check(read_yaml(root / PARAMS_FILE), Params, file=PARAMS_FILE)
-    base.resolve(params.models[model].base, root)
+    folder = base.resolve(params.models[model].base, root)
+    length = params.models[model].train.max_length
+    base.check_length(folder, length, where=f"{PARAMS_FILE}: models.{model}.train.max_length")
     lines = _restore_champion(root, model)
     service.reconcile(root, model)
     lines += advance_window(root, model, ())
@@ -40,16 +43,35 @@ def prepare(root: Path, model: str) -> list[str]:
 
 
 def advance_window(root: Path, model: str, files: Sequence[Path]) -> list[str]:
-    """Copy FILES in, compute the roles anew, version new files with DVC."""
+    """Copy FILES in, compute the roles anew, version new files with DVC.
+
+    Raises: DataError for a new file that ingest could not read; nothing is taken in then.
+    """
     start = load_section(root, f"models.{model}.train", TrainParams).start
-    _, lines = advance(root, model, files, start)
     folder = raw.raw_folder(root, model)
+    _examine_new(root, model, files)
+    _, lines = advance(root, model, files, start)
     fresh = [folder / name for name in raw.listing(folder) if raw.pointer(folder, name) is None]
     if fresh:
         dvc.checked(root, ["add", "--quiet", *[str(path.relative_to(root)) for path in fresh]])
         lines += [f"dvc add {path.relative_to(root)}" for path in fresh]
         lines.append(f"commit when you like: {folder.relative_to(root)}, {window_path(root, model).relative_to(root)}")
     return lines
+
+
+def _examine_new(root: Path, model: str, files: Sequence[Path]) -> None:
+    """Read what is given as FILES, or was dropped into the folder since the last window."""
+    folder = raw.raw_folder(root, model)
+    raw.check(folder, files)
+    known = {file.path for file in read_window(root, model).files}
+    new = [*files, *(folder / name for name in raw.listing(folder) if name not in known)]
+    if not new:
+        return
+    from finetide.data.ingest import examine  # with pandas, which an idle run need not wait for
+
+    params = load_section(root, f"models.{model}.ingest", IngestParams)
+    for path in new:
+        examine(path, str(path), params)
 
 
 def exclude_file(root: Path, model: str, file: str, why: str) -> str:
@@ -69,7 +91,8 @@ def _fetch_raw(root: Path, model: str) -> list[str]:
     if not pointers:
         return []
     if dvc.call(root, ["checkout", "--quiet", *pointers]).code != 0:
-        dvc.checked(root, ["pull", "--quiet", *pointers])
+        fix = "put the file back, or name a remote that has it: dvc remote add --default NAME URL"
+        dvc.checked(root, ["pull", "--quiet", *pointers], fix=fix)
     return [f"fetched {pointer.removesuffix('.dvc')} (DVC)" for pointer in pointers]
 
 

@@ -12,7 +12,8 @@ from finetide.errors import DataError
 from finetide.files import sha256_file
 from finetide.registry.names import check_model
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")  # what finetide.data reads; a test compares
+# What finetide.data reads; a test compares. Parquet is packed inside: a second packing around it is not read.
+TEXT_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson"), (".parquet", ".pq")
 _NOT_DATA = (".dvc", ".tmp", ".part", "~")  # DVC's pointers, downloads under way, editors' backups
 
 
@@ -21,7 +22,8 @@ def raw_folder(root: Path, model: str) -> Path:
 
 
 def is_supported(name: str) -> bool:
-    return name.lower().removesuffix(".gz").endswith(SUFFIXES)
+    lower = name.lower()
+    return lower.endswith(PARQUET_SUFFIXES) or lower.removesuffix(".gz").endswith(TEXT_SUFFIXES)
 
 
 def listing(folder: Path) -> list[str]:
@@ -54,21 +56,29 @@ def add(folder: Path, files: Sequence[Path]) -> list[str]:
 
     Raises: DataError for a missing or unsupported file, and for a name that is taken by other bytes.
     """
-    taken: dict[str, str] = {}
-    for file in files:
-        taken[file.name] = _check(folder, file, taken.get(file.name))
+    names = check(folder, files)
     for file in files:
         if not (folder / file.name).exists():
             _copy(file, folder / file.name)
+    return names
+
+
+def check(folder: Path, files: Sequence[Path]) -> list[str]:
+    """The names of ``files`` if `add` would take them. Raises: DataError as `add` does."""
+    taken: dict[str, str] = {}
+    for file in files:
+        taken[file.name] = _check(folder, file, taken.get(file.name))
     return list(taken)
 
 
 def _check(folder: Path, file: Path, earlier: str | None) -> str:
     """SHA-256 of a file that may be added. ``earlier``: that of another one of the same name in this call."""
     if not file.is_file():
-        raise DataError("no such file" if not file.exists() else "is not a file", where=str(file))
+        if file.exists():
+            raise DataError("is not a file", where=str(file), fix="name the files in it one by one")
+        raise DataError("no such file", where=str(file), fix="check the path; it starts in the folder you are in")
     if file.name.startswith(".") or not is_supported(file.name):
-        raise _unsupported(file, fix="convert it")
+        raise _unsupported(file, fix="convert it, e.g. to CSV in UTF-8")
     sha256, there = sha256_file(file), folder / file.name
     if earlier not in (None, sha256) or (there.exists() and sha256_file(there) != sha256):
         raise DataError(
@@ -103,5 +113,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _unsupported(file: Path, *, fix: str) -> DataError:
-    listed = ", ".join(SUFFIXES)
-    return DataError(f"is not a kind of file that Finetide reads ({listed}, each also .gz)", where=str(file), fix=fix)
+    text, parquet = ", ".join(TEXT_SUFFIXES), ", ".join(PARQUET_SUFFIXES)
+    return DataError(
+        f"is not a kind of file that Finetide reads ({text}, each also .gz; {parquet})", where=str(file), fix=fix
+    )

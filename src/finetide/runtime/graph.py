@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from finetide.errors import IntegrityError
+
 if TYPE_CHECKING:
     import onnxruntime
 
@@ -16,13 +18,23 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """All optimisations on, CPU: the setting in which parity was proved."""
+    """All optimisations on, CPU: the setting in which parity was proved.
+
+    Raises: IntegrityError when onnxruntime cannot load the file, e.g. because its weights lie in another file.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no class in common but this
+        raise IntegrityError(
+            f"cannot be loaded by onnxruntime {onnxruntime.__version__}: {' '.join(str(error).split())[:300]}",
+            where=str(path),
+            fix="restore the file, or export again with a version that this onnxruntime knows",
+        ) from error
 
 
 def run_tokens(

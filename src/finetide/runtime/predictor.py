@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from finetide.errors import InputError, IntegrityError, ProjectError
 from finetide.files import read_json
 from finetide.runtime import bundle
@@ -37,7 +39,7 @@ class Predictor:
     def __init__(self, folder: Path, graph: str, alias: Path | None = None) -> None:
         self._graph, self._alias = graph, alias
         self._seen = _stamp(alias)
-        self._open(folder)
+        self._open(folder, None if alias is None else _follow(alias)[1])
 
     @property
     def info(self) -> Info:
@@ -85,11 +87,18 @@ class Predictor:
         self._seen = stamp
         if digest == self._hash:
             return False
-        self._open(folder)
+        self._open(folder, digest)
         return True
 
-    def _open(self, folder: Path) -> None:
+    def _open(self, folder: Path, promised: str | None) -> None:
         digest = bundle.check(folder)
+        if promised not in (None, digest):
+            raise IntegrityError(
+                f"is not the bundle that the alias names, {promised}",
+                where=str(folder),
+                found=digest,
+                fix="delete the folder: finetide run brings the right one back from DVC",
+            )
         info = bundle.read_info(folder)
         name = {"auto": info.default_graph, "fp32": bundle.FP32, "int8": bundle.INT8}[self._graph]
         if not (folder / name).is_file():
@@ -99,8 +108,17 @@ class Predictor:
         session = open_session(folder / name)
         have = [entry.name for entry in session.get_inputs()]
         if have != list(info.inputs):
-            raise IntegrityError(f"takes {have}, bundle.json says {list(info.inputs)}", where=str(folder / name))
-        tokenizer = load_tokenizer(str(folder / bundle.TOKENIZER))
+            raise IntegrityError(
+                f"takes {have}, bundle.json says {list(info.inputs)}", where=str(folder / name), fix=bundle.RESTORE
+            )
+        outputs = [entry.shape for entry in session.get_outputs()]
+        if len(outputs) != 1 or outputs[0][1:] != [len(info.labels)]:
+            raise IntegrityError(
+                f"gives an output of shape {outputs}, bundle.json names {len(info.labels)} labels",
+                where=str(folder / name),
+                fix=bundle.RESTORE,
+            )
+        tokenizer = _tokenizer(folder / bundle.TOKENIZER)
         self._session, self._tokenizer, self._info, self._hash = session, tokenizer, info, digest
 
 
@@ -129,6 +147,13 @@ def load(target: str | Path, *, root: Path | None = None, graph: str = "auto") -
     return Predictor(Path(target), graph)
 
 
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        return load_tokenizer(str(path))
+    except Exception as error:  # the library raises bare ones
+        raise IntegrityError(f"is no tokenizer: {error}", where=str(path), fix=bundle.RESTORE) from error
+
+
 def _follow(alias: Path) -> tuple[Path, str]:
     """Where the alias points, and the hash it names."""
     found = read_json(alias)
@@ -136,7 +161,9 @@ def _follow(alias: Path) -> tuple[Path, str]:
         raise IntegrityError("is not an alias file", where=str(alias), fix="finetide run writes it anew")
     folder = alias.parents[2] / found["bundle"]
     if not folder.resolve().is_relative_to(alias.parents[2].resolve()):
-        raise IntegrityError("leads out of the project", where=str(alias), found=found["bundle"])
+        raise IntegrityError(
+            "leads out of the project", where=str(alias), found=found["bundle"], fix="finetide run writes it anew"
+        )
     return folder, found["hash"]
 
 

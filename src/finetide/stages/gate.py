@@ -6,7 +6,7 @@ from pathlib import Path
 
 from finetide.config.stage import Stage
 from finetide.contracts.gate import Approval, GateRecord, verdict_hash
-from finetide.contracts.quality import LeakageVerdict, QualityVerdict
+from finetide.contracts.quality import Finding, LeakageVerdict, QualityVerdict
 from finetide.contracts.shift import ShiftVerdict
 from finetide.errors import GateError
 
@@ -21,7 +21,7 @@ def run(stage: Stage) -> None:
 def objections(quality: QualityVerdict, leakage: LeakageVerdict, shift: ShiftVerdict) -> list[str]:
     """Why the run may not go on, each with its remedy; empty when it may."""
     reasons = [
-        f"{finding.check}: {finding.message}; {finding.fix}"
+        f"{finding.check}: {finding.message}{_first(finding)}; {finding.fix}"
         for verdict in (quality, leakage)
         for finding in verdict.findings
         if finding.severity == "critical"
@@ -32,6 +32,11 @@ def objections(quality: QualityVerdict, leakage: LeakageVerdict, shift: ShiftVer
     if shift.verdict == "halt":
         reasons.append(f"shift: {shift.sentence}")
     return reasons
+
+
+def _first(finding: Finding) -> str:
+    """Where to look, for a finding about single rows: all of them are in the report."""
+    return f" (first: {finding.rows[0].file} line {finding.rows[0].line})" if finding.rows else ""
 
 
 def decide(reasons: list[str], found_hash: str, approvals: list[Approval], model: str) -> None:

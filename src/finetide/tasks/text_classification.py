@@ -203,6 +203,7 @@ def _load_encoder(encoder: nn.Module, state: dict[str, torch.Tensor], weights: P
         raise BaseModelError(
             f"{wrong[0]} has shape {list(found[wrong[0]].shape)}, the config says {list(wanted[wrong[0]].shape)}",
             where=str(weights / WEIGHTS),
+            fix=f"restore {weights / 'config.json'}: it and the weights are of two models",
         )
     encoder.load_state_dict({name: value.float() for name, value in found.items()}, strict=False)
 

@@ -101,6 +101,16 @@ def test_a_label_that_is_not_on_every_side_is_a_warning() -> None:
     assert only(found).count == 1
 
 
+def test_a_label_without_a_training_row_is_critical() -> None:
+    found = verdict({"text": "hello", "split": "test", "label": "c"})
+    assert (found.verdict, only(found).check, only(found).severity) == (
+        "fail",
+        "label without a training row",
+        "critical",
+    )
+    assert only(found).message == "no model can learn these labels: c (no train, no validation)"
+
+
 def test_no_row_at_all_fails_with_a_verdict() -> None:
     rows = table([])
     found = check(rows, [], texts_of(rows))

@@ -17,7 +17,7 @@ def write(path: Path, text: str = "text\nhello\n") -> Path:
 
 
 def test_data_files_are_listed_by_name_and_the_rest_is_known_not_to_be_data(tmp_path: Path) -> None:
-    data = ["a.csv", "b.csv.gz", "c.JSONL", "d.ndjson", "e.parquet", "year/f.parquet.gz"]
+    data = ["a.csv", "b.csv.gz", "c.JSONL", "d.ndjson", "e.parquet", "year/f.pq"]
     other = ["a.csv.dvc", ".gitignore", ".DS_Store", ".hidden/x.csv", "g.csv.tmp", "h.csv.part", "i.csv~"]
     for name in data + other:
         write(tmp_path / name)
@@ -25,7 +25,10 @@ def test_data_files_are_listed_by_name_and_the_rest_is_known_not_to_be_data(tmp_
 
 
 def test_what_counts_as_data_is_what_ingest_reads() -> None:
-    assert set(raw.SUFFIXES) == {*TEXT_SUFFIXES, *PARQUET_SUFFIXES}
+    assert set(raw.TEXT_SUFFIXES) == set(TEXT_SUFFIXES)
+    assert set(raw.PARQUET_SUFFIXES) == set(PARQUET_SUFFIXES)
+    assert raw.is_supported("a.CSV.gz")
+    assert not raw.is_supported("a.parquet.gz")  # ingest refuses it
 
 
 def test_a_file_that_nothing_can_read_is_not_left_out_silently(tmp_path: Path) -> None:
