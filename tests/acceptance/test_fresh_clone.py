@@ -49,7 +49,7 @@ def test_what_is_in_service_comes_back_by_hash(tmp_path: Path) -> None:
     run(root, "git", "commit", "-qam", "a remote")
     dvc(root, "push", "--quiet")
 
-    clone = tmp_path / "elsewhere" / "clone"
+    clone = tmp_path / "wö änders" / "clone"
     run(tmp_path, "git", "clone", "--quiet", str(root), str(clone))
     assert not (clone / "serving").exists()
     dvc(clone, "pull", "--quiet")
@@ -59,6 +59,13 @@ def test_what_is_in_service_comes_back_by_hash(tmp_path: Path) -> None:
     here = json.loads(finetide(root, "status", "--json").stdout)["models"][MODEL]
     there = json.loads(finetide(clone, "status", "--json").stdout)["models"][MODEL]
     assert here["champion"]["hash"] == there["champion"]["hash"]
+    finetide(clone, "verify", there["champion"]["bundle"])
+
+    # One byte too many in what is in service: noticed and mended.
+    damaged = clone / there["champion"]["bundle"] / "tokenizer.json"
+    damaged.write_bytes(damaged.read_bytes() + b" ")
+    assert finetide(clone, "verify", there["champion"]["bundle"], check=False).returncode == 6
+    assert "repaired: brought back v1" in finetide(clone, "run").stdout
     finetide(clone, "verify", there["champion"]["bundle"])
 
     # Lost store, lost cache, no remote: said in one line, and nothing is made up.

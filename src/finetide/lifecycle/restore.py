@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tarfile
 import tempfile
@@ -16,13 +17,14 @@ from finetide.registry.git import open_repository
 
 
 def restore(root: Path, model: str, bundle_hash: str) -> list[str]:
-    """Put a promoted bundle and its training weights back into the store, unless they are there.
+    """Put a promoted bundle and its training weights back into the store, unless they are there, byte for byte.
 
     Raises:
         IntegrityError: the ledger never promoted this hash, or neither cache nor remote has its bytes.
     """
-    if not store.missing(root, model, bundle_hash):
+    if store.is_complete(root, model, bundle_hash):
         return []
+    damaged = not store.missing(root, model, bundle_hash)
     entry = history.promotion(ledger.read(root, model), bundle_hash)
     if entry is None:
         raise IntegrityError("was never promoted, says the ledger", where=model, found=bundle_hash)
@@ -49,7 +51,8 @@ def restore(root: Path, model: str, bundle_hash: str) -> list[str]:
         shutil.rmtree(folder, ignore_errors=True)
     if kept != bundle_hash:
         raise IntegrityError("is not what DVC brought back", where=f"{model} {entry.version}", found=kept)
-    return [f"brought back {entry.version} ({bundle_hash[:12]}) from DVC"]
+    said = f"brought back {entry.version} ({bundle_hash[:12]}) from DVC"
+    return [f"repaired: {said}; its bytes in the store were damaged" if damaged else said]
 
 
 def _unpack(root: Path, commit: str, folder: Path) -> None:
@@ -73,9 +76,17 @@ def _configure(root: Path, folder: Path) -> None:
             shutil.copyfile(root / ".dvc" / name, folder / ".dvc" / name)
     # DVC lists its settings with paths made absolute; in a copied file a relative one would mean another folder.
     listed = [line.partition("=") for line in dvc.checked(root, ["config", "--list"]).splitlines()]
-    settings = [["core.no_scm", "true"], ["cache.dir", dvc.checked(root, ["cache", "dir"]).strip()]]
-    settings += [[name, value] for name, _, value in listed if name.startswith("remote.") and name.endswith(".url")]
+    settings = [["core.no_scm", "true"], ["cache.dir", _from(folder, dvc.checked(root, ["cache", "dir"]).strip())]]
+    for name, _, value in listed:
+        if name.startswith("remote.") and name.endswith(".url"):
+            settings.append([name, value if "://" in value else _from(folder, value)])
     for name, value in settings:
         outcome = dvc.call(folder, ["config", "--local", name, value])
         if outcome.code != 0:
             raise ToolError(f"`dvc config {name}` failed:\n{outcome.output}", where=str(folder))
+
+
+def _from(folder: Path, path: str) -> str:
+    """``path`` as DVC's configuration in ``folder`` may name it: relative to it, because DVC writes that file in ASCII
+    and the project may lie in a folder named otherwise."""
+    return os.path.relpath(path, folder / ".dvc")

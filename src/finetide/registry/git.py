@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import getpass
 import hashlib
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +62,17 @@ class Repository:
             if object_hash(parts[1], content, like=parts[0]) == parts[0]:
                 found[parts[0]] = (parts[1], content)
         return found
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[Path]:
+        """One writer at a time in all worktrees of the repository; yields the folder of its refs.
+
+        The kernel frees it when its holder dies.
+        """
+        common = (self.folder / self.line("rev-parse", "--git-common-dir")).resolve()
+        with (common / name).open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield common
 
     def identity(self) -> dict[str, str]:
         """Environment that names the author of our objects: the user as configured, else finetide."""

@@ -185,11 +185,19 @@ def _dated(identity: Mapping[str, str], seconds: int) -> dict[str, str]:
 def _publish(repository: Repository, refs: Mapping[str, str], *, last_try: bool) -> bool:
     """Create all tags in one transaction that fails if one of them exists. False: another writer was quicker.
 
+    Git moves the refs of a transaction one by one, and a killed git leaves ``.lock`` files that make every later one
+    fail. Nobody else writes these names, so that what lies there while we hold the lock is of a dead writer.
+
     Raises: ToolError with git's words for any other reason, and at the ``last_try``.
     """
     creates = "".join(f"create {names.TAGS}{name} {target}\n" for name, target in refs.items())
     arguments = ["update-ref", "--stdin"]
-    outcome = call(repository.folder, arguments, stdin=f"start\n{creates}prepare\ncommit\n".encode())
+    with repository.lock("finetide.flock") as common:
+        for name in refs:
+            left = common / f"{names.TAGS}{name}.lock"
+            if left.is_file():
+                left.unlink()
+        outcome = call(repository.folder, arguments, stdin=f"start\n{creates}prepare\ncommit\n".encode())
     if outcome.code == 0:
         return True
     if last_try or not _TAKEN.search(outcome.err):

@@ -114,12 +114,13 @@ def rollback(
         target, left = _target(entries, model, to), history.champion(entries)
         assert left is not None
         store.verify_stored_bundle(root, model, target.bundle_hash or "")
+        # In this order: when git is killed between the two, the same command again does the rest.
         return [
-            Draft("rolled-back", said, target.version, target.bundle_hash, target.window),
             Draft("withdrawn", said, left.version, left.bundle_hash, left.window),
+            Draft("rolled-back", said, target.version, target.bundle_hash, target.window),
         ]
 
-    entry = ledger.append(root, model, build, who=who, now=now)[0]
+    entry = ledger.append(root, model, build, who=who, now=now)[-1]
     reconcile(root, model)
     return entry
 
@@ -205,17 +206,23 @@ def _may_promote(entries: Entries, judge: JudgeVerdict, *, forced: bool) -> None
 def _target(entries: Entries, model: str, to: str | None) -> LedgerEntry:
     current, known = history.champion(entries), history.versions(entries)
     if current is None:
-        raise InputError(f"{model} has no champion to roll back from")
+        raise InputError(
+            "nothing is in service, so there is nothing to roll back", where=model, fix=f"finetide run {model}"
+        )
     if to is None:
         target = history.previous_champion(entries)
         if target is None:
-            raise InputError(f"there is no champion before {current.version} to go back to")
+            raise InputError(
+                f"there is no champion before {current.version} to go back to",
+                where=model,
+                fix=f"see finetide history {model}",
+            )
         return target
     if to not in known:
-        raise InputError(f"{model} has no such version", found=to, fix=f"versions: {', '.join(known)}")
+        raise InputError("has no such version", where=model, found=to, fix=f"versions: {', '.join(known)}")
     target = known[to]
     if target.bundle_hash == current.bundle_hash:
-        raise InputError(f"{to} is in service already")
+        raise InputError(f"{to} is in service already", where=model, fix=f"see finetide history {model}")
     if target.bundle_hash in history.withdrawn(entries):
         raise GateError(f"{to} was withdrawn and cannot come back", fix="choose another: finetide history")
     return target
@@ -229,5 +236,5 @@ def _name_in(folder: Path, file: str) -> str:
 
 def _reason(text: str) -> str:
     if not text.strip():
-        raise InputError("a reason is needed: the ledger says why", fix="say it in a few words")
+        raise InputError("a reason is needed: the ledger says why", found=text, fix="say it in a few words after --why")
     return text.strip()

@@ -88,7 +88,7 @@ def phase_starts(facts: Facts) -> dict[str, float]:
         starts.setdefault(int(phase), reached)
         reached = max(reached, step)
     moved = {phase for phase, start in starts.items() if start > 0 or len(starts) == 1 or phase == max(starts)}
-    return {f"phase {phase}, {kinds.get(phase, '')}": start for phase, start in starts.items() if phase in moved}
+    return {f"phase {phase + 1}, {kinds.get(phase, '')}": start for phase, start in starts.items() if phase in moved}
 
 
 def score_charts(facts: Facts) -> list[Markup]:

@@ -98,8 +98,8 @@ def test_the_calendar(root: Path) -> None:
         "promoted",
         "rejected",
         "not-needed",
-        "rolled-back",
         "withdrawn",
+        "rolled-back",
         "excluded",
         "promoted",
     ]

@@ -48,8 +48,8 @@ def test_a_version_is_registered_on_its_own_run_commit(root: Path) -> None:
     assert git(root, "rev-parse", "tickets@v1.0.0^{commit}") == ledger.run_commit(root, MODEL, first.sequence)
     assert git(root, "rev-parse", "tickets@v2.0.0^{commit}") == ledger.run_commit(root, MODEL, second.sequence)
     service.rollback(root, MODEL, reason="r")
-    assert git(root, "rev-parse", "tickets#champion#3^{commit}") == git(root, "rev-parse", "tickets@v1.0.0^{commit}")
-    assert git(root, "rev-parse", "tickets@v2.0.0!#4^{commit}") == git(root, "rev-parse", "tickets@v2.0.0^{commit}")
+    assert git(root, "rev-parse", "tickets#champion#4^{commit}") == git(root, "rev-parse", "tickets@v1.0.0^{commit}")
+    assert git(root, "rev-parse", "tickets@v2.0.0!#3^{commit}") == git(root, "rev-parse", "tickets@v2.0.0^{commit}")
 
 
 def test_tags_tell_which_entry_they_belong_to(root: Path) -> None:

@@ -148,10 +148,18 @@ def test_the_writer_that_is_slower_decides_again_on_the_new_state(root: Path) ->
     assert [entry.reason for entry in ledger.read(root, MODEL)] == ["quicker", "slower"]
 
 
-def test_a_lock_that_someone_left_behind_is_reported_in_the_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_writer_left_behind_is_swept_away(root: Path) -> None:
     add(root)
     left = root / ".git" / "refs" / "tags" / "finetide" / MODEL / "000002.lock"
     left.touch()
+    assert add(root).sequence == 2
+    assert not left.exists()
+
+
+def test_a_lock_of_git_that_stays_is_reported_in_the_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(root)
+    lock = root / ".git" / "refs" / "tags" / "finetide" / MODEL / "000002.lock"
+    lock.mkdir()  # a folder: nothing that a writer of ours leaves
     monkeypatch.setattr(ledger, "PATIENCE_SECONDS", 0.3)
     with pytest.raises(ToolError, match=r"`git update-ref --stdin` failed: .*000002\.lock': File exists"):
         add(root)

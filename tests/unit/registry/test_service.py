@@ -134,11 +134,11 @@ def test_a_rollback_moves_the_alias_and_withdraws_what_it_left(root: Path) -> No
     one, two = promote(root, "one"), promote(root, "two")
     entry = service.rollback(root, MODEL, reason="complaints", who="x")
     assert (entry.version, entry.bundle_hash, entry.window) == ("v1", one.bundle_hash, one.window)
-    assert events(root)[2:] == [("rolled-back", "v1"), ("withdrawn", "v2")]
+    assert events(root)[2:] == [("withdrawn", "v2"), ("rolled-back", "v1")]
     assert history.withdrawn(ledger.read(root, MODEL)) == {two.bundle_hash}
     read = alias.read_alias(root, MODEL)
     assert read is not None
-    assert (read.version, read.entry, read.hash) == ("v1", 3, one.bundle_hash)
+    assert (read.version, read.entry, read.hash) == ("v1", 4, one.bundle_hash)
 
 
 def test_a_rollback_goes_to_a_named_version(root: Path) -> None:

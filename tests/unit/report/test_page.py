@@ -223,9 +223,9 @@ def test_a_phase_is_marked_where_it_begins_in_the_curve(run):
     text = "step,phase,validation_loss,validation_accuracy\n0,0,0.9,0.7\n10,1,0.8,0.75\n20,1,0.7,0.8\n40,2,0.6,0.82\n"
     run.out("train", "curve.csv").write_text(text)
     starts = phase_starts(gather(run.root, "tickets"))
-    assert starts == {"phase 2, ": 20.0}
+    assert starts == {"phase 3, ": 20.0}
     run.out("train", "curve.csv").write_text(text.replace("40,2", "40,1"))
-    assert phase_starts(gather(run.root, "tickets")) == {"phase 1, tune": 0.0}
+    assert phase_starts(gather(run.root, "tickets")) == {"phase 2, tune": 0.0}
 
 
 def lock(run: Artifacts) -> None:
