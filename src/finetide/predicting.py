@@ -7,7 +7,9 @@ import gzip
 import io
 import json
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from finetide.data.readers import HALF_CHARACTER
+from finetide.data.records import delimiter_of
 from finetide.errors import DataError, InputError
 from finetide.files import write_bytes
 from finetide.runtime import Predictor
@@ -61,8 +65,10 @@ def columns_of(source: Path) -> list[str]:
 def _text_column(columns: Sequence[str], wanted: str | None, source: Path) -> str:
     name = wanted or "text"
     if name not in columns:
+        near = get_close_matches(name, columns, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(
-            "has no such column", where=str(source), found=name, fix=f"--text with one of: {', '.join(columns)}"
+            "has no such column", where=str(source), found=name, fix=f"--text with one of: {', '.join(columns)}{meant}"
         )
     return name
 
@@ -77,20 +83,27 @@ def _format(path: Path) -> str:
 
 def _read(source: Path) -> tuple[list[str], Iterator[Row]]:
     kind = _format(source)
+    if source.is_dir():
+        raise InputError("is a folder", where=str(source), fix="--input takes one file")
     if not source.is_file():
-        raise InputError("no such file", where=str(source))
+        raise InputError("no such file", where=str(source), fix="look at the name after --input")
     if kind == "parquet":
         try:
             table = pq.read_table(source)
-        except (pa.ArrowException, OSError) as error:
+            table.validate(full=True)
+            rows = table.to_pylist()
+        except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError) as error:
             raise DataError(f"is not readable as Parquet: {error}", where=str(source)) from error
-        return table.column_names, iter(table.to_pylist())
+        _refuse_twins(table.column_names, source)
+        return table.column_names, iter(rows)
     text = _text(source)
     if kind == "jsonl":
         rows = list(_json_rows(text, source))
+        if not rows:
+            raise DataError("is empty", where=str(source), fix="one JSON object a line is needed")
         columns = list(dict.fromkeys(name for row in rows for name in row))
         return columns, ({name: row.get(name) for name in columns} for row in rows)
-    return _csv_rows(text, source, "\t" if kind == "tsv" else ",")
+    return _csv_rows(text, source, "\t" if kind == "tsv" else delimiter_of(text, source.name))
 
 
 def _text(source: Path) -> str:
@@ -101,43 +114,66 @@ def _text(source: Path) -> str:
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"is not UTF-8: {error}", where=str(source), fix="save it as UTF-8") from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"is a broken gzip file: {error}", where=str(source)) from error
 
 
 def _json_rows(text: str, source: Path) -> Iterator[Row]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines: a string may hold other characters that Unicode counts as line ends.
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"is not JSON: {error}", where=f"{source}, line {number}") from error
         if not isinstance(row, dict):
             raise DataError("is not a JSON object", where=f"{source}, line {number}", found=line[:80])
+        if "\\u" in line and HALF_CHARACTER.search(json.dumps(row, ensure_ascii=False)):
+            raise DataError("has half a character (a lone surrogate)", where=f"{source}, line {number}")
         yield row
 
 
 def _csv_rows(text: str, source: Path, delimiter: str) -> tuple[list[str], Iterator[Row]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    columns = next(reader, [])
+    found = _csv_lines(reader, source)
+    columns = next((row for row in found if row), [])
     if not columns:
         raise DataError("is empty", where=str(source), fix="a header with the columns is needed")
+    _refuse_twins(columns, source)
 
     def rows() -> Iterator[Row]:
-        try:
-            for values in reader:
-                if values and len(values) != len(columns):
-                    raise DataError(
-                        f"has {len(values)} fields, the header has {len(columns)}",
-                        where=f"{source}, line {reader.line_num}",
-                    )
-                if values:
-                    yield dict(zip(columns, values, strict=True))
-        except csv.Error as error:
-            raise DataError(f"is not CSV: {error}", where=f"{source}, line {reader.line_num}") from error
+        for values in found:
+            if values and len(values) != len(columns):
+                raise DataError(
+                    f"has {len(values)} fields, the header has {len(columns)}",
+                    where=f"{source}, line {reader.line_num}",
+                )
+            if values:
+                yield dict(zip(columns, values, strict=True))
 
     return columns, rows()
+
+
+def _csv_lines(reader: Any, source: Path) -> Iterator[list[str]]:
+    while True:
+        # Fields longer than 128 kB are texts like any other; the limit is the module's, so it is put back.
+        limit = csv.field_size_limit(sys.maxsize)
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(f"is not CSV: {error}", where=f"{source}, line {reader.line_num}") from error
+        finally:
+            csv.field_size_limit(limit)
+        yield row
+
+
+def _refuse_twins(columns: Sequence[str], source: Path) -> None:
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise DataError(f"has two columns named {twice[0]!r}", where=str(source), fix="rename one of them")
 
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
@@ -155,7 +191,7 @@ def _write(target: Path, columns: list[str], rows: list[Row]) -> None:
     kind = _format(target)
     if kind == "parquet":
         stream = io.BytesIO()
-        table = pa.table({name: [row[name] for row in rows] for name in columns})
+        table = pa.table({name: _arrow(name, [row[name] for row in rows], target) for name in columns})
         pq.write_table(table, stream)
         write_bytes(target, stream.getvalue())
         return
@@ -169,3 +205,14 @@ def _write(target: Path, columns: list[str], rows: list[Row]) -> None:
         text = lines.getvalue()
     data = text.encode()
     write_bytes(target, gzip.compress(data, mtime=0) if target.name.endswith(".gz") else data)
+
+
+def _arrow(name: str, cells: list[Any], target: Path) -> pa.Array:
+    try:
+        return pa.array(cells)
+    except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
+        raise DataError(
+            f"cannot hold column {name!r}: {' '.join(str(error).split())}",
+            where=str(target),
+            fix="write .jsonl, which holds values of several kinds",
+        ) from error

@@ -60,7 +60,7 @@ def examine(root: Path, model: str | None) -> Iterator[Result]:
 
 def _examine_model(root: Path, name: str) -> Iterator[Result]:
     params = check(read_yaml(root / PARAMS_FILE), Params, file=PARAMS_FILE).models[name]
-    yield _try(f"{name}: base model", lambda: _base(root, params))
+    yield _try(f"{name}: base model", lambda: _base(root, name, params))
     yield _try(f"{name}: suite", lambda: check_suite(root / stage_files(root, "validate", name).deps["suite.json"]))
     yield _try(f"{name}: window", lambda: _window(root, name))
     yield _try(f"{name}: approvals", lambda: _approvals(root, name))
@@ -104,8 +104,9 @@ def _params(root: Path) -> str:
     return f"{len(parsed.models)} model(s): {', '.join(parsed.models)}"
 
 
-def _base(root: Path, params: ModelParams) -> str:
-    base.resolve(params.base, root)
+def _base(root: Path, name: str, params: ModelParams) -> str:
+    folder = base.resolve(params.base, root)
+    base.check_length(folder, params.train.max_length, where=f"{PARAMS_FILE}: models.{name}.train.max_length")
     return f"{params.base.source}, sha256 {params.base.sha256[:12]}… as pinned"
 
 

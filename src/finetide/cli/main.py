@@ -12,10 +12,10 @@ from finetide import __version__
 from finetide.cli.life import advance, approve, exclude, history, promote, reject, rollback
 from finetide.cli.project import check, init, report, run, stage, status
 from finetide.cli.serve import predict, verify
-from finetide.errors import FinetideError
+from finetide.errors import FinetideError, of_system
 
 EPILOG = """Exit codes: 0 done (also when nothing was to be done), 2 wrong input, 3 a gate or the judge said no,
-4 another run is at work, 5 git or DVC failed, 6 bytes differ from their hash."""
+4 another run is at work, 5 git or DVC failed, 6 bytes differ from their hash, 7 the machine refused."""
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -49,13 +49,19 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except FinetideError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except Exception:
-        click.echo(f"{traceback.format_exc()}\nThis is a bug in Finetide {__version__}, not in your data.", err=True)
-        sys.exit(1)
+    except Exception as error:
+        sys.exit(_ended_by(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _ended_by(error: Exception) -> int:
+    """Say what went wrong; a traceback only for what no person can mend."""
+    known = error if isinstance(error, FinetideError) else of_system(error)
+    if isinstance(known, FinetideError):
+        click.echo(f"error: {known}", err=True)
+        return known.exit_code
+    click.echo(f"{traceback.format_exc()}\nThis is a bug in Finetide {__version__}, not in your data.", err=True)
+    return 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from finetide.cli.shared import ExampleCommand, choose_models, find_project
-from finetide.errors import FinetideError
+from finetide.cli.shared import ExampleCommand, check_target, choose_models, find_project, one_of
+from finetide.errors import FinetideError, InputError, ProjectError, of_system
 
 
 @click.command(
@@ -52,6 +53,14 @@ def init(
     from finetide.config.ingest import ColumnParams
     from finetide.init.project import Wanted, create
 
+    for option, column in {
+        "--text": text,
+        "--label": label,
+        "--split-col": split_col,
+        "--group-col": group_col,
+    }.items():
+        if column == "":
+            raise InputError("must not be empty", where=option, fix="give the name of a column of your files")
     columns = ColumnParams(text=text, label=label, split=split_col, group=group_col)
     wanted = Wanted(task, name, reference, incoming, columns, base, revision)
     for line in create(directory, wanted):
@@ -80,11 +89,13 @@ def check(model: str | None) -> None:
 def run(model: str | None) -> None:
     """Take in what is new, run what is stale, and promote what the judge lets pass; all models without MODEL."""
     from finetide.lifecycle.run import run_model
+    from finetide.pipeline.dvc import run_lock
 
     root = find_project()
-    code = 0
-    for name in choose_models(root, model):
-        code = max(code, run_model(root, name, click.echo).exit_code)
+    names, code = choose_models(root, model), 0
+    with run_lock(root):
+        for name in names:
+            code = max(code, run_model(root, name, click.echo).exit_code)
     raise SystemExit(code)
 
 
@@ -97,24 +108,39 @@ def stage(name: str, model: str) -> None:
 
     from finetide.config.graph import stage_names
     from finetide.config.stage import Stage
-    from finetide.errors import InputError
     from finetide.pipeline import codelock, dvc, journal
 
     dvc.die_with_parent()
     root = find_project()
     choose_models(root, model)
     if name not in stage_names(root):
-        raise InputError("unknown stage", where="dvc.yaml", found=name, fix=f"one of {', '.join(stage_names(root))}")
+        raise InputError("unknown stage", where="dvc.yaml", found=name, fix=f"one of {one_of(name, stage_names(root))}")
     started = time.monotonic()
     try:
         codelock.require_fresh(root, name, model)
         import_module(f"finetide.stages.{name}").run(Stage.open(root, name, model))
     except BaseException as error:
-        exit_code = error.exit_code if isinstance(error, FinetideError) else 1
+        known = _known(error, root, name, model)
+        exit_code = known.exit_code if known else 1
         seconds = round(time.monotonic() - started, 2)
-        journal.append(root, model, stage=name, state="failed", seconds=seconds, exit=exit_code, error=str(error))
+        with suppress(OSError):  # on a full disk the error itself says more
+            journal.append(
+                root, model, stage=name, state="failed", seconds=seconds, exit=exit_code, error=str(known or error)
+            )
+        if known is not None and known is not error:
+            raise known from error
         raise
     journal.append(root, model, stage=name, state="ran", seconds=round(time.monotonic() - started, 2))
+
+
+def _known(error: BaseException, root: Path, stage: str, model: str) -> FinetideError | None:
+    """What no library says of a full disk: whose files were being written."""
+    from finetide.config.graph import stage_files
+
+    if isinstance(error, FinetideError):
+        return error
+    folders = sorted({path.parent.as_posix() for path in stage_files(root, stage, model).outs.values()})
+    return of_system(error, where=f"stage {stage}@{model}, which writes to {', '.join(folders)}")
 
 
 @click.command(cls=ExampleCommand, epilog="finetide status\nfinetide status tickets --json")
@@ -139,10 +165,15 @@ def status(model: str | None, as_json: bool) -> None:
 def report(model: str, output: Path | None) -> None:
     """Write one self-contained HTML page on the last run: data, shift, curves, metrics, parity, decision."""
     from finetide.files import write_text
+    from finetide.lifecycle import outputs
+    from finetide.pipeline import journal
     from finetide.report import build
 
     root = find_project()
     choose_models(root, model)
+    if not journal.read(root, model) and outputs.ingest(root, model) is None:
+        raise ProjectError("nothing was run yet", where=model, fix=f"finetide run {model}")
     target = output or root / ".finetide" / "reports" / f"{model}.html"
+    check_target(target)
     write_text(target, build(root, model))
     click.echo(f"report: {target}")

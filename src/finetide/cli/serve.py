@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from finetide.cli.shared import ExampleCommand, find_project
+from finetide.cli.shared import ExampleCommand, check_target, choose_models, find_project
 from finetide.errors import ProjectError
 
 
@@ -30,10 +30,12 @@ def predict(
     from finetide.predicting import predict_file
     from finetide.runtime import load
 
+    check_target(target)
     if Path(model_or_bundle).is_dir():
         predictor = load(model_or_bundle, graph=graph)
     else:
         root = find_project()
+        choose_models(root, model_or_bundle.split("@")[0])
         name = model_or_bundle if "@" in model_or_bundle else f"{model_or_bundle}@champion"
         text_column = text_column or _text_column(root, name.split("@")[0], source)
         predictor = load(name, root=root, graph=graph)
@@ -42,7 +44,7 @@ def predict(
 
 
 def _text_column(root: Path, model: str, source: Path) -> str | None:
-    """The column that params.yaml names, where the file has it: else predict falls back to `text`."""
+    """The column that params.yaml names, unless the file lacks it and has one named `text`."""
     from finetide.config.ingest import IngestParams
     from finetide.config.load import load_section, model_names
     from finetide.predicting import columns_of
@@ -50,7 +52,8 @@ def _text_column(root: Path, model: str, source: Path) -> str | None:
     if model not in model_names(root):
         return None
     named = load_section(root, f"models.{model}.ingest", IngestParams).columns.text
-    return named if source.is_file() and named in columns_of(source) else None
+    columns = columns_of(source)
+    return None if named not in columns and "text" in columns else named
 
 
 @click.command(cls=ExampleCommand, epilog="finetide verify serving/tickets/HASH/bundle")

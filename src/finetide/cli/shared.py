@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -43,5 +45,20 @@ def choose_models(root: Path, model: str | None) -> list[str]:
     if model is None:
         return names
     if model not in names:
-        raise InputError("unknown model", where=PARAMS_FILE, found=model, fix=f"models there: {', '.join(names)}")
+        raise InputError("unknown model", where=PARAMS_FILE, found=model, fix=f"models there: {one_of(model, names)}")
     return [model]
+
+
+def one_of(word: str, known: Sequence[str]) -> str:
+    """All that are known, and which of them was surely meant."""
+    near = get_close_matches(word, known, n=1)
+    return ", ".join(known) + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def check_target(path: Path) -> None:
+    """Raises: InputError when a file cannot be written there, before any work is done for it."""
+    if path.is_dir():
+        raise InputError("is a folder", where=str(path), fix="--output takes the name of a file")
+    for folder in path.parents:
+        if folder.exists() and not folder.is_dir():
+            raise InputError("is a file, and --output wants a folder there", where=str(folder), fix="name another")

@@ -8,8 +8,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # Names reach a shell through DVC's templating, and file names, tags and Prefect keys: nothing but these may pass.
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,39}$"
+SOURCE_PATTERN = r"^(package|path|hub):[A-Za-z0-9_./-]+$"
+REVISION_PATTERN = r"^[A-Za-z0-9_.-]+$"
+HASH_PATTERN = r"^[0-9a-f]{64}$"
+# What each of them asks for, for a person.
+PATTERN_WORDS = {
+    NAME_PATTERN: "lower-case letters, digits and dashes, start with a letter, at most 40",
+    SOURCE_PATTERN: "package:DISTRIBUTION, path:FOLDER or hub:ORG/NAME, of letters, digits and . _ - / only",
+    REVISION_PATTERN: "a commit or a tag, of letters, digits and . _ - only; or null",
+    HASH_PATTERN: "64 hexadecimal digits in lower case, as `sha256sum model.safetensors` prints them",
+}
 
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+OpenShare = Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)]
+Confidence = Annotated[float, Field(gt=0.5, lt=1.0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from finetide.config.base import Section
+from finetide.config.base import HASH_PATTERN, REVISION_PATTERN, SOURCE_PATTERN, Section
 
 TaskName = Literal["text-classification"]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="seed of everything that uses chance")]
@@ -16,10 +16,10 @@ class BaseParams(Section):
     """The pre-trained model."""
 
     source: str = Field(
-        pattern=r"^(package|path|hub):[A-Za-z0-9_./-]+$",
+        pattern=SOURCE_PATTERN,
         description="package:DISTRIBUTION (weights inside an installed package), path:FOLDER, or hub:ORG/NAME",
     )
     revision: str | None = Field(
-        pattern=r"^[A-Za-z0-9_.-]+$", description="commit or tag on the hub; null for a package or a folder"
+        pattern=REVISION_PATTERN, description="commit or tag on the hub; null for a package or a folder"
     )
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of model.safetensors, checked before use")
+    sha256: str = Field(pattern=HASH_PATTERN, description="SHA-256 of model.safetensors, checked before use")

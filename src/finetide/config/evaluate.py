@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import ConfigDict, Field
 
-from finetide.config.base import PositiveInt, Section
+from finetide.config.base import Confidence, PositiveInt, Section
 
 
 class EvaluateParams(Section):
     bootstrap: PositiveInt = Field(description="resamples for intervals")
-    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(description="coverage of the intervals")
+    confidence: Confidence = Field(description="coverage of the intervals")
     calibration_bins: PositiveInt = Field(description="bins of the expected calibration error")
     label_descriptions: dict[str, str] = Field(
         description="what zero-shot compares a text with, a label; a label not named here is taken by its name"

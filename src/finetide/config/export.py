@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from finetide.config.base import NotNegative, Positive, PositiveInt, Section, Share
+from finetide.config.base import NotNegative, Positive, Section, Share
 
 
 class ExportParams(Section):
-    opset: PositiveInt = Field(description="ONNX operator set of the exported graph")
+    opset: Annotated[int, Field(ge=18, le=23)] = Field(description="ONNX operator set of the exported graph")
     max_abs_error: Positive = Field(description="largest difference of a logit between torch and ONNX")
     min_agreement: Share = Field(description="share of test rows on which torch and ONNX predict the same label")
     int8: bool = Field(description="try a dynamically quantised file; kept only if its own gate passes")

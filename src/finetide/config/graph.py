@@ -44,8 +44,8 @@ def stage_files(root: Path, stage: str, model: str) -> StageFiles:
 def _stages(root: Path) -> dict[str, Any]:
     document = read_yaml(root / GRAPH_FILE)
     stages = document.get("stages") if isinstance(document, dict) else None
-    if not isinstance(stages, dict):
-        raise ConfigError("has no stages", where=GRAPH_FILE)
+    if not isinstance(stages, dict) or not stages:
+        raise ConfigError("has no stages", where=GRAPH_FILE, fix=f"take it from git: git checkout {GRAPH_FILE}")
     return stages
 
 

@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from finetide.config.base import NotNegative, PositiveInt, Section, Share
+from finetide.config.base import Confidence, NotNegative, PositiveInt, Section, Share
 
 
 class JudgeParams(Section):
     metric: Literal["accuracy", "macro_f1"] = Field(description="what challenger and champion are compared by")
-    confidence: Share = Field(description="coverage of the interval of the paired difference")
+    confidence: Confidence = Field(description="coverage of the interval of the paired difference")
     non_inferiority_margin: NotNegative = Field(description="loss against the champion that is still no loss")
     slice_margin: NotNegative = Field(description="loss on one label or role that is still accepted")
     min_slice_rows: PositiveInt = Field(description="slices with fewer test rows are shown and not judged")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
+from finetide.config.problems import describe
 from finetide.errors import ConfigError, ProjectError
 
 PARAMS_FILE = "params.yaml"
@@ -25,16 +27,46 @@ def read_yaml(path: Path) -> Any:
         raise ProjectError(
             "no such file", where=str(path), fix="run inside a Finetide project, or make one: finetide init --help"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read as UTF-8: {error}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            "is not UTF-8 text",
+            where=f"{path.name}, line {line}",
+            found=error.object[error.start : error.start + 8],
+            fix="save it as UTF-8",
+        ) from error
     try:
         return YAML(typ="safe", pure=True).load(StringIO(text))
+    except DuplicateKeyError as error:
+        key = _text_of(error).split('"')[1:2]
+        raise ConfigError(
+            f"has the key {key[0] if key else '?'!r} twice", where=_line(path, error), fix="keep one of the two"
+        ) from error
     except MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"is not valid YAML: {error.problem}", where=f"{path.name}{line}") from error
+        found = _text_of(error)
+        tab = "'\\t'" in found
+        raise ConfigError(
+            f"is not valid YAML: {found}",
+            where=_line(path, error),
+            fix="indent with spaces: YAML takes no tab" if tab else "mend this line, or take it from git",
+        ) from error
+    except ReaderError as error:
+        raise ConfigError(
+            f"is not valid YAML: holds the control character {error.character!r}",
+            where=f"{path.name}, line {text[: error.position].count(chr(10)) + 1}",
+            fix="take that character out",
+        ) from error
     except YAMLError as error:
-        raise ConfigError(f"is not valid YAML: {error}", where=path.name) from error
+        raise ConfigError(f"is not valid YAML: {error}", where=path.name, fix="mend it, or take it from git") from error
+
+
+def _line(path: Path, error: MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    return f"{path.name}, line {mark.line + 1}" if mark else path.name
+
+
+def _text_of(error: MarkedYAMLError) -> str:
+    return ", ".join(part for part in (error.context, error.problem) if part)
 
 
 def load_section(root: Path, dotted: str, model: type[Model]) -> Model:
@@ -60,9 +92,17 @@ def load_section(root: Path, dotted: str, model: type[Model]) -> Model:
 def model_names(root: Path) -> list[str]:
     """The models of the project, in the order of the file."""
     document = read_yaml(root / PARAMS_FILE)
-    models = document.get("models") if isinstance(document, dict) else None
+    whole = "take it from git, or from a project that `finetide init` writes"
+    if document is None:
+        raise ConfigError("is empty", where=PARAMS_FILE, fix=whole)
+    if not isinstance(document, dict):
+        raise ConfigError("must be a mapping with schema and models", where=PARAMS_FILE, found=document, fix=whole)
+    models = document.get("models")
     if not isinstance(models, dict) or not models:
-        raise ConfigError("models: must name at least one model", where=PARAMS_FILE, found=models)
+        fix = "name at least one model: models, then below it, indented, its name: settings"
+        raise ConfigError(
+            "models: must be a mapping that names at least one model", where=PARAMS_FILE, found=models, fix=fix
+        )
     return [str(name) for name in models]
 
 
@@ -71,31 +111,6 @@ def check(value: Any, model: type[Model], *, file: str, prefix: str = "") -> Mod
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        problems = [_describe(problem, model, prefix) for problem in error.errors(include_url=False)]
+        # A value that fits no branch of a union is reported once a branch; one line is enough.
+        problems = list(dict.fromkeys(describe(problem, model, prefix) for problem in error.errors(include_url=False)))
         raise ConfigError.many(file, problems, fix=f"edit {file}; every key is explained in docs/params.md") from error
-
-
-def _describe(problem: Any, model: type[BaseModel], prefix: str) -> str:
-    # pydantic puts the tag of a union into the location; it is no key of the file.
-    parts = [part for part in problem["loc"] if part not in ("probe", "tune", "constrained-str", "literal['frozen']")]
-    path = prefix
-    for part in parts:
-        path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{part}"
-    kind, found = problem["type"], problem.get("input")
-    if kind == "missing":
-        return f"{path}: is missing; every setting is written out"
-    if kind == "extra_forbidden":
-        near = get_close_matches(str(parts[-1]), sorted(_all_keys(model)), n=1)
-        return f"{path}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-    message = problem["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(found, (dict, list)) else f" (found {found!r})"
-    return f"{path}: {message[0].lower()}{message[1:]}{shown}"
-
-
-def _all_keys(model: type[BaseModel]) -> set[str]:
-    """Every key anywhere below ``model``: near names are looked for among them."""
-    keys: set[str] = set()
-    schema = model.model_json_schema(by_alias=True)
-    for part in [schema, *schema.get("$defs", {}).values()]:
-        keys.update(part.get("properties", {}))
-    return keys

@@ -34,7 +34,7 @@ class Stage:
         """Absolute path of an input that exists. Raises: ProjectError when it does not."""
         path = self._path(self.files.deps, name, "deps")
         if not path.exists():
-            raise ProjectError("is missing", where=str(path), fix=f"run what comes before: dvc repro {self.name}")
+            raise ProjectError("is missing", where=str(path), fix=f"run what comes before: finetide run {self.model}")
         return path
 
     def has_dep(self, name: str) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from finetide.config.base import NotNegative, Positive, PositiveInt, Section, Share
 
@@ -17,6 +18,22 @@ class LayerRule(Section):
 
     match: str = Field(min_length=1, description="regular expression, searched in the parameter's full name")
     lr: NotNegative | Literal["frozen"] = Field(description="multiplier of the phase's learning rate, or frozen")
+
+    @field_validator("match")
+    @classmethod
+    def _is_a_pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from error
+        return value
+
+    @field_validator("lr")
+    @classmethod
+    def _not_zero(cls, value: float | str) -> float | str:
+        if value == 0:
+            raise ValueError("0 is not frozen: the optimizer would still decay it; write lr: frozen")
+        return value
 
 
 class Duration(Section):
@@ -65,7 +82,9 @@ class TrainParams(Section):
     start: Literal["base", "champion"] = Field(description="weights that a retraining starts from")
     max_length: MaxLength = Field(description="tokens kept of a text")
     pooling: Literal["mean", "cls"] = Field(description="how token vectors become the vector that the head sees")
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(description="before the head, while training")
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)] = Field(
+        description="before the head, while training"
+    )
     batch_rows: PositiveInt = Field(description="rows an optimizer step")
     batch_tokens: PositiveInt = Field(description="padded tokens a forward pass; larger batches are accumulated")
     precision: Literal["auto", "fp32", "bf16"] = Field(description="auto: bf16 where the machine computes in it")

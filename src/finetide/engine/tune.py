@@ -87,7 +87,8 @@ class Tuner:
         self.device = choose_device()
         self.precision = choose(settings.precision, self.device)
         self.module = built.module.to(self.device)
-        self.plan: Plan = plan([name for name, _ in self.module.named_parameters()], spec.rules)
+        where = f"params.yaml: train.phases[{index}].layers"
+        self.plan: Plan = plan([name for name, _ in self.module.named_parameters()], spec.rules, where=where)
         self.per_epoch = steps_per_epoch(len(data.train.ids), settings.batch_rows)
         self.total = spec.total_steps(self.per_epoch)
         self.evaluations = evaluation_steps(self.total, self.per_epoch, spec.evaluations_per_epoch)

@@ -34,8 +34,12 @@ def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: Column
     """
     names: dict[str, Path] = {}
     for path in [*reference, *incoming]:
+        if path.is_dir():
+            raise DataError("is a folder", where=str(path), fix="give --reference and --incoming files")
         if not path.is_file():
             raise DataError("no such file", where=str(path), fix="give --reference and --incoming existing files")
+        if path.name in names and names[path.name].resolve() == path.resolve():
+            raise InputError("is given twice", where=str(path), fix="give it once, as --reference or as --incoming")
         if path.name in names:
             raise InputError(
                 f"two files are named {path.name!r}", where=str(path), fix="rename one: all go to one folder"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from finetide.contracts.ledger import LedgerEntry
 from finetide.registry import history, ledger
+from finetide.registry.clock import parse
 
 
 def entries_of(root: Path, model: str) -> list[LedgerEntry]:
@@ -27,6 +28,7 @@ def as_lines(model: str, entries: Sequence[LedgerEntry]) -> Iterator[str]:
 
 def service_at(root: Path, model: str, time: str) -> str:
     """What was in service at ``time`` (ISO 8601). Raises: InputError when it is no time."""
+    parse(time, where="--at")
     entry = history.in_service_at(ledger.read(root, model), time)
     if entry is None:
         return f"{model}: nothing was in service at {time}"

@@ -16,16 +16,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from finetide.errors import BusyError, ProjectError, ToolError
+from finetide.errors import BusyError, FinetideError, MachineError, ProjectError, ToolError, number_in, refused
 
 PR_SET_PDEATHSIG = 1
 KILL_AFTER_SECONDS = 10
@@ -43,7 +43,7 @@ class Outcome:
 def environment(root: Path) -> dict[str, str]:
     """The environment of every child: this Python's commands first, no telemetry, caches inside the project."""
     env = dict(os.environ)
-    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH') or os.defpath}"
     env.update(
         DVC_NO_ANALYTICS="1",
         DVC_STUDIO_OFFLINE="true",
@@ -66,24 +66,71 @@ def die_with_parent() -> None:
 def workspace_lock(root: Path, *, wait: bool = True) -> Iterator[None]:
     """Exclude every other DVC call of ours in this workspace; freed by the kernel when the holder dies.
 
-    Raises: BusyError when ``wait`` is false and another process holds it.
+    Who has to wait is told so. Raises: BusyError when ``wait`` is false and another process holds it.
     """
-    path = root / ".finetide" / "dvc.flock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(
-                "another run is at work in this folder", where=str(root), fix="wait for it, or use a git worktree"
-            ) from error
+    with _opened(root, "dvc.flock") as stream:
+        if not _take(stream):
+            if not wait:
+                raise _busy(root, stream)
+            holder = _holder(stream)
+            print(f"waiting: {holder} is at work in {root} (.finetide/dvc.flock)", file=sys.stderr, flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        _sign(stream)
         yield
 
 
-def is_busy(root: Path) -> bool:
-    """Whether a DVC call of ours is at work in this workspace now."""
+@contextmanager
+def run_lock(root: Path) -> Iterator[None]:
+    """Held by one ``finetide run`` from its first line to its last; the DVC calls inside it take turns as always.
+
+    Raises: BusyError when another one is at work.
+    """
+    with _opened(root, "run.flock") as stream:
+        if not _take(stream):
+            raise _busy(root, stream)
+        _sign(stream)
+        yield
+
+
+def _opened(root: Path, name: str) -> IO[str]:
+    path = root / ".finetide" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a+")
+
+
+def _take(stream: IO[str]) -> bool:
     try:
-        with workspace_lock(root, wait=False):
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sign(stream: IO[str]) -> None:
+    """Leave our process id for those who find the lock taken; it means nothing once the lock is free."""
+    with suppress(OSError):  # a full disk: the lock itself needs no byte
+        os.ftruncate(stream.fileno(), 0)
+        os.write(stream.fileno(), str(os.getpid()).encode())
+
+
+def _holder(stream: IO[str]) -> str:
+    stream.seek(0)
+    pid = stream.read().strip()
+    return f"process {pid}" if pid.isdigit() else "another process"
+
+
+def _busy(root: Path, stream: IO[str]) -> BusyError:
+    return BusyError(
+        f"another run is at work in this folder ({_holder(stream)})",
+        where=str(root),
+        fix="wait until it has ended (finetide status tells), or work in a git worktree",
+    )
+
+
+def is_busy(root: Path) -> bool:
+    """Whether a run, or a DVC call of ours, is at work in this workspace now."""
+    try:
+        with run_lock(root), workspace_lock(root, wait=False):
             return False
     except BusyError:
         return True
@@ -101,12 +148,22 @@ def call(root: Path, arguments: Sequence[str], *, on_line: Line | None = None, i
         return _run([sys.executable, "-m", "dvc", *arguments], root, on_line)
 
 
-def checked(root: Path, arguments: Sequence[str]) -> str:
-    """Like `call`; raises ToolError with what DVC printed when it fails."""
+def checked(
+    root: Path, arguments: Sequence[str], *, fix: str = "mend what DVC names (its settings: .dvc/config)"
+) -> str:
+    """Like `call`; raises ToolError with what DVC printed when it fails, MachineError when the machine refused."""
     outcome = call(root, arguments)
     if outcome.code != 0:
-        raise ToolError(f"`dvc {' '.join(arguments)}` failed:\n{outcome.output.strip()}", where=str(root))
+        raise failure(f"`dvc {' '.join(arguments)}` failed:\n{outcome.output.strip()}", str(root), fix)
     return outcome.output
+
+
+def failure(said: str, where: str | None, fix: str | None) -> FinetideError:
+    """The error for what DVC said: a full disk or a missing right is no fault of the tool."""
+    known = refused(number_in(said), "")
+    if isinstance(known, MachineError):
+        return MachineError(said, where=where, fix=known.fix)
+    return ToolError(said, where=where, fix=fix)
 
 
 def json_output(root: Path, arguments: Sequence[str]) -> Any:

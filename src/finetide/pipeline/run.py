@@ -55,7 +55,8 @@ def run_stage(root: Path, address: str, *, on_line: dvc.Line | None = None) -> S
     if failed:
         return StageRun(address, "failed", seconds, int(failed[-1]["exit"]), str(failed[-1]["error"]))
     tail = "\n".join(outcome.output.splitlines()[-15:])
-    return StageRun(address, "failed", seconds, ToolError.exit_code, f"`dvc repro -s {address}` failed:\n{tail}")
+    error = dvc.failure(f"`dvc repro -s {address}` failed:\n{tail}", None, None)
+    return StageRun(address, "failed", seconds, error.exit_code, str(error))
 
 
 def run_graph(

@@ -15,12 +15,14 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def parse(time: str) -> datetime:
+def parse(time: str, *, where: str | None = None) -> datetime:
     """A time or date as a person writes it; without a zone it is UTC. Raises: InputError."""
     try:
         moment = datetime.fromisoformat(time)
     except ValueError as error:
-        raise InputError("is not a time", found=time, fix="write it like 2026-11-20 or 2026-11-20T09:00:00Z") from error
+        raise InputError(
+            "is not a time", where=where, found=time, fix="write it like 2026-11-20 or 2026-11-20T09:00:00Z"
+        ) from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

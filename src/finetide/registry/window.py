@@ -32,7 +32,9 @@ def read_window(root: Path, model: str) -> Window:
     """Raises: ProjectError when there is none, IntegrityError when it is torn."""
     path = window_path(root, model)
     if not path.is_file():
-        raise ProjectError("no such file", where=str(path), fix="`finetide init` writes the first window")
+        raise ProjectError(
+            "no such file", where=str(path), fix=f"take it from git: git checkout {path.relative_to(root)}"
+        )
     return Window.read(path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from finetide.cli.main import cli, main
-from finetide.errors import BusyError, ConfigError, FinetideError, GateError, IntegrityError, ToolError
+from finetide.errors import BusyError, ConfigError, FinetideError, GateError, IntegrityError, MachineError, ToolError
 
 
 def ended(arguments: list[str]) -> int:
@@ -54,7 +54,14 @@ def test_unknown_models_and_stages_list_what_there_is(project: Path, capsys: pyt
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(ConfigError("x"), 2), (GateError("x"), 3), (BusyError("x"), 4), (ToolError("x"), 5), (IntegrityError("x"), 6)],
+    [
+        (ConfigError("x"), 2),
+        (GateError("x"), 3),
+        (BusyError("x"), 4),
+        (ToolError("x"), 5),
+        (IntegrityError("x"), 6),
+        (MachineError("x"), 7),
+    ],
 )
 def test_each_error_has_its_code(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: FinetideError, code: int
