@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -35,12 +36,16 @@ def working_tree(folder: Path) -> Path:
     return folder
 
 
+def path_to(code: Path) -> str:
+    return os.pathsep.join(filter(None, [str(code / "src"), os.environ.get("PYTHONPATH")]))
+
+
 def with_code(code: Path, cwd: Path, *command: str) -> str:
     """Run a command with the package of the copy ``code``."""
     done = subprocess.run(
         command,
         cwd=cwd,
-        env={**environment(), "PYTHONPATH": str(code / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**environment(), "PYTHONPATH": path_to(code), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -104,7 +109,7 @@ def test_root_project_with_and_without_flows_and_after_edits(tmp_path: Path) -> 
     flow = subprocess.run(
         [sys.executable, "flows/retrain.py"],
         cwd=flowing,
-        env={**environment(), "PYTHONPATH": str(flowing / "src")},
+        env={**environment(), "PYTHONPATH": path_to(flowing)},
         capture_output=True,
         text=True,
         check=False,

@@ -93,7 +93,8 @@ class Forks:
     def __enter__(self) -> Forks:
         tests = Path(__file__).parents[1]
         # The code of this very tree, also where the environment's editable install is of another.
-        env = {**os.environ, "PYTHONPATH": f"{tests.parent / 'src'}{os.pathsep}{tests}", **QUIET}
+        path = [str(tests.parent / "src"), str(tests), os.environ.get("PYTHONPATH", "")]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **QUIET}
         self._server = subprocess.Popen(
             [sys.executable, "-c", f"from support.forked import serve; serve({self._hooks!r})"],
             env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
