@@ -85,7 +85,7 @@ def _csv(text: str, name: str, wanted: Collection[str], kind: str) -> Records:
     # Fields longer than 128 kB are texts like any other; the limit is the module's, so it is put back.
     limit = csv.field_size_limit(sys.maxsize)
     try:
-        delimiter = "\t" if kind == "tsv" else _delimiter(text, name)
+        delimiter = "\t" if kind == "tsv" else delimiter_of(text, name)
         header, lines, values = _csv_columns(text, name, delimiter, wanted)
     finally:
         csv.field_size_limit(limit)
@@ -164,7 +164,7 @@ def _quoting(message: str, delimiter: str) -> str:
     return message
 
 
-def _delimiter(text: str, name: str) -> str:
+def delimiter_of(text: str, name: str) -> str:
     """A comma, unless it gives a single column and a semicolon or a tab gives more."""
 
     def columns(delimiter: str) -> int:
