@@ -192,7 +192,7 @@ CAUSES = [
     Cause("no space", "for the training", RUN, small_disk(".finetide/checkpoints", 32), 7,
           ("no space left on device", "free some space"), harmless=STAGES),
     Cause("no space", "for what serves", RUN, small_disk("serving", 64), 7,
-          ("no space left on device", "serving/", "free some space"), harmless=(*STAGES, "serving")),
+          ("no space left on device", "serving/", "free some space"), harmless=STAGES),
     Cause("no space", "for DVC's cache", RUN, small_disk(".dvc/cache", 16), 7,
           ("o space left on device", "free some space"), harmless=STAGES),
     Cause("no space", "for new data", ADVANCE, both(week_47, full_disk(f"data/{MODEL}/raw")), 7,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from io import TextIOWrapper
 
 import click
 
@@ -41,6 +42,9 @@ def main(arguments: list[str] | None = None) -> None:
     # Threads that spin long while they wait make a training step ten times slower when others use the cores too
     # (docs/lab-log.md). Read once, when torch loads its OpenMP library; it changes no number.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that has no ✓ shows a question mark
+            stream.reconfigure(errors="replace")
     try:
         code = cli.main(args=arguments, prog_name="finetide", standalone_mode=False)
     except click.exceptions.Abort:

@@ -140,7 +140,7 @@ def _known(error: BaseException, root: Path, stage: str, model: str) -> Finetide
     if isinstance(error, FinetideError):
         return error
     folders = sorted({path.parent.as_posix() for path in stage_files(root, stage, model).outs.values()})
-    return of_system(error, where=f"stage {stage}@{model}, which writes to {', '.join(folders)}")
+    return of_system(error, where=f"stage {stage}@{model}, which writes to {', '.join(folders)} and .finetide")
 
 
 @click.command(cls=ExampleCommand, epilog="finetide status\nfinetide status tickets --json")

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from finetide.files import naming
+
 
 def path_of(root: Path, model: str) -> Path:
     return root / ".finetide" / "journal" / f"{model}.jsonl"
@@ -22,7 +24,7 @@ def append(root: Path, model: str, **event: Any) -> None:
     path = path_of(root, model)
     path.parent.mkdir(parents=True, exist_ok=True)
     line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "host": platform.node(), "pid": os.getpid()}
-    with path.open("ab") as stream:
+    with naming(path), path.open("ab") as stream:
         stream.write((json.dumps({**line, **event}, ensure_ascii=False) + "\n").encode())
 
 
