@@ -223,7 +223,8 @@ def near_duplicates(rows: pd.DataFrame, threshold: float) -> Check:
     """Rows whose text is nearly that of an earlier one (see `data.near`), exact copies left out."""
     name = "near-duplicate text"
     first = rows[~rows["normal"].duplicated() & (rows["normal"] != "")]
-    pairs = near_pairs(list(first["normal"]), threshold)
+    words: Any = first["normal"].array
+    pairs = near_pairs(words, threshold)
     if not len(pairs):
         return Check(name, "warning", f"no two texts share {threshold:.0%} of their 5-grams")
     ids = first["row_id"].to_numpy()

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 
 from finetide.contracts.quality import CheckResult, Severity
@@ -47,7 +48,7 @@ def run_suite(suite: dict[str, Any], rows: pd.DataFrame) -> list[Outcome]:
         DataError: an expectation that Great Expectations does not know, or with settings that it refuses.
     """
     # As Python strings: pandas would hand the others' patterns to Arrow, whose \w and \s know ASCII only.
-    frame = rows.astype({name: object for name in rows.columns if rows[name].dtype == "str"})
+    frame = rows.assign(**{name: _python_strings(rows[name]) for name in rows.columns if rows[name].dtype == "str"})
     with _great_expectations() as gx:
         expectations = [_build(entry, at) for at, entry in enumerate(suite["expectations"])]
         made = gx.ExpectationSuite(name=str(suite["name"]), expectations=expectations)
@@ -62,6 +63,13 @@ def run_suite(suite: dict[str, Any], rows: pd.DataFrame) -> list[Outcome]:
     if len(ordered) != len(suite["expectations"]):
         raise DataError("has expectations that did not run", where="suite.json", found=len(ordered), fix=SUITE_FIX)
     return [_outcome(result, len(rows)) for result in ordered]
+
+
+def _python_strings(column: pd.Series[str]) -> pd.Series[str]:
+    """As objects; equal strings are one object, for labels, roles and files repeat."""
+    codes, words = pd.factorize(column, use_na_sentinel=True)
+    objects = np.append(words.astype(object).to_numpy(), np.nan).astype(object)
+    return pd.Series(objects[codes], index=column.index, dtype=object)
 
 
 def read_suite(path: Path) -> dict[str, Any]:

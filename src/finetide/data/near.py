@@ -33,6 +33,7 @@ CROWD = 24
 FEW = 2
 # So little at a time that it stays in the processor's cache; the sets of grams are made twice rather than kept.
 CHUNK_CHARACTERS = 1 << 17
+CHUNK_TEXTS = 1 << 10
 CHUNK_PAIRS = 1 << 13
 CHUNK_BOUNDS = 1 << 16
 BITMAP_BITS = 512
@@ -54,7 +55,7 @@ def near_pairs(texts: Sequence[str], threshold: float) -> NearPairs:
     """Pairs with a Jaccard similarity of at least ``threshold``.
 
     Args:
-        texts: normalised (`data.text.normalise`), each one once, oldest first.
+        texts: normalised (`data.text.normalise`), each one once, oldest first; a list or an array of pandas.
         threshold: 0 to 1; a text of fewer than five characters is one gram.
     """
     if len(texts) < 2:
@@ -99,8 +100,8 @@ def _sketches(texts: Sequence[str], bands: int, size: int) -> _Sketches:
     # The same hash functions for all data and every seed: pairs must not come and go.
     numbers = generator(0, "near-duplicates").integers(0, 2**63, size=(bands * size, 2), dtype=np.uint64)
     with bar("near duplicates", count, "text") as progress:
-        for start, stop in _chunks(texts):
-            counts, grams = _chunk_grams(texts[start:stop])
+        for start, stop, some in _chunks(texts):
+            counts, grams = _chunk_grams(some)
             made.sizes[start:stop] = counts
             values = _mix(grams.astype(np.uint64))
             made.bitmaps[start:stop] = _bitmaps(counts, values)
@@ -128,15 +129,19 @@ def _sign(keys: Array, values: Array, offsets: Array, numbers: Array, size: int)
         keys[index // size] = _mix(keys[index // size] ^ smallest)
 
 
-def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    start = size = 0
-    for at, text in enumerate(texts):
-        size += len(text)
-        if size >= CHUNK_CHARACTERS:
-            yield start, at + 1
-            start, size = at + 1, 0
-    if start < len(texts):
-        yield start, len(texts)
+def _chunks(texts: Any) -> Iterator[tuple[int, int, list[str]]]:
+    """(first, end, texts between), so many texts together that they have about CHUNK_CHARACTERS."""
+    start, held, size = 0, [], 0
+    for block in range(0, len(texts), CHUNK_TEXTS):
+        # A slice of a pandas array becomes Python strings only here.
+        for text in list(texts[block : block + CHUNK_TEXTS]):
+            held.append(text)
+            size += len(text)
+            if size >= CHUNK_CHARACTERS:
+                yield start, start + len(held), held
+                start, held, size = start + len(held), [], 0
+    if held:
+        yield start, start + len(held), held
 
 
 def _chunk_grams(texts: Sequence[str]) -> tuple[Array, Array]:
@@ -228,7 +233,7 @@ def _verified(texts: Sequence[str], candidates: Array, threshold: float) -> Near
 def _jaccard(texts: Sequence[str], older: Array, newer: Array) -> Array:
     used, places = np.unique(np.concatenate([older, newer]), return_inverse=True)
     chosen = [texts[at] for at in used.tolist()]
-    made = [_chunk_grams(chosen[start:stop]) for start, stop in _chunks(chosen)]
+    made = [_chunk_grams(some) for _, _, some in _chunks(chosen)]
     sizes = np.concatenate([counts for counts, _ in made])
     columns = np.concatenate([grams for _, grams in made])
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from finetide.config.validate import ValidateParams
@@ -14,7 +15,8 @@ from finetide.contracts.rows import ROLES
 from finetide.data import checks
 from finetide.data.checks import Check, finding
 from finetide.data.expectations import Outcome, run_suite
-from finetide.data.text import normalise
+from finetide.data.progress import bar
+from finetide.data.text import CHUNK_ROWS, normalised
 
 QUARANTINE_COLUMNS = ("row_id", "file", "line", "reason", "text", "label")
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
@@ -47,8 +49,8 @@ def assess(
 
     Raises: DataError when the suite has an expectation that cannot be built.
     """
-    table = rows.assign(normal=[normalise(text) for text in rows["text"]]).reset_index(drop=True)
-    tokens = pd.Series(list(count_tokens(list(rows["text"]))), index=table.index, dtype="int64")
+    table = rows.assign(normal=normalised(rows["text"])).reset_index(drop=True)
+    tokens = _tokens(table["text"], count_tokens)
     labels = checks.label_set(table, params.labels)
 
     by_row = _row_checks(table, labels, params, first_window)
@@ -68,6 +70,17 @@ def assess(
     results = [*(check.result() for check in own), *_suite_results(outcomes, by_suite)]
     verdict = _verdict(table, kept, labels, [*own, *by_suite], results)
     return Quality(verdict, kept.drop(columns="normal"), _quarantine(table[out], [*by_row, *by_suite]))
+
+
+def _tokens(texts: pd.Series[str], count: CountTokens) -> pd.Series[int]:
+    """Some rows at a time: all texts as Python strings would double the memory."""
+    counts = np.empty(len(texts), np.int64)
+    with bar("counting tokens", len(texts), "row") as progress:
+        for start in range(0, len(texts), CHUNK_ROWS):
+            some = list(texts.iloc[start : start + CHUNK_ROWS])
+            counts[start : start + len(some)] = count(some)
+            progress.update(len(some))
+    return pd.Series(counts, index=texts.index)
 
 
 def _row_checks(table: pd.DataFrame, labels: Sequence[str], params: ValidateParams, first_window: bool) -> list[Check]:

@@ -16,8 +16,9 @@ given train rows, by hash; a file that brings the first given rows of such a sid
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,11 +26,13 @@ import pandas as pd
 from finetide.config.split import SplitParams
 from finetide.contracts.rows import SPLITS, Split
 from finetide.data.near import NearPairs, near_pairs
-from finetide.data.text import normalise
+from finetide.data.progress import bar
+from finetide.data.text import CHUNK_ROWS, normalised
 
 # Two texts count as near duplicates from this Jaccard similarity of their 5-grams on. No setting: with another value
 # rows would change sides.
 NEAR = 0.8
+Array = np.ndarray[Any, np.dtype[Any]]
 TEXT_KEY, GROUP_KEY = "text\x1f", "group\x1f"
 
 
@@ -40,14 +43,14 @@ class Texts:
     ``of_row``: position in ``distinct`` of each row's text.
     """
 
-    distinct: list[str]
+    distinct: Sequence[str]
     of_row: np.ndarray[tuple[int], np.dtype[np.int64]]
     near: NearPairs
 
 
 def texts_of(rows: pd.DataFrame) -> Texts:
-    codes, distinct = pd.factorize(np.array([normalise(text) for text in rows["text"]], dtype=object))
-    words = [str(text) for text in distinct]
+    codes, distinct = pd.factorize(normalised(rows["text"]))
+    words: Any = distinct.array
     return Texts(words, codes.astype(np.int64), near_pairs(words, NEAR))
 
 
@@ -58,33 +61,49 @@ def assign(rows: pd.DataFrame, texts: Texts, params: SplitParams, seed: int) -> 
         rows: canonical columns, in the order of the window; ``split`` holds what the user gave, or is missing.
         texts: `texts_of` these rows.
     """
-    keys, names = _keys(rows, texts)
+    keys, names, count = _keys(rows, texts)
     given = [split if isinstance(split, str) else None for split in rows["split"]]
-    places = _Places(names, params, seed, _carved(given))
+    percents, of_text = _percents(names, count, seed)
+    places = _Places(percents, params, _carved(given))
     files = pd.factorize(rows["file"])[0]
-    links = _links(keys, names, texts)
-    sides: dict[int, Split] = {}
+    links = _links(keys, of_text, texts)
+    sides: list[Split | None] = [None] * count
     for file in range(files.max(initial=-1) + 1):
         # The key's own given split is that of its oldest row in the file that brings it.
         fresh: dict[int, str | None] = {}
         for row in np.flatnonzero(files == file):
             key = int(keys[row])
-            if key not in sides and fresh.get(key) is None:
+            if sides[key] is None and fresh.get(key) is None:
                 fresh[key] = given[row]
         for family in _families(fresh, links):
             _place(family, fresh, links, places, sides)
-    chosen = [places.keep(split, sides[int(key)], int(key)) for key, split in zip(keys, given, strict=True)]
+    chosen = [places.keep(split, sides[key], key) for key, split in zip(keys.tolist(), given, strict=True)]
     return rows.assign(split=pd.Series(chosen, index=rows.index, dtype=rows["split"].dtype))
 
 
-def _keys(rows: pd.DataFrame, texts: Texts) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], list[str]]:
-    """Key of each row, numbered by age, and the keys' names, which are hashed."""
+def _keys(rows: pd.DataFrame, texts: Texts) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Iterable[str], int]:
+    """Key of each row, numbered by age; the keys' names, which are hashed; and how many these are."""
+    if rows["group"].isna().all():
+        blocks = (texts.distinct[start : start + CHUNK_ROWS] for start in range(0, len(texts.distinct), CHUNK_ROWS))
+        return texts.of_row, (f"{TEXT_KEY}{text}" for block in blocks for text in block), len(texts.distinct)
     named = [
-        f"{GROUP_KEY}{group}" if isinstance(group, str) else f"{TEXT_KEY}{texts.distinct[text]}"
+        f"{GROUP_KEY}{group}" if isinstance(group, str) else f"{TEXT_KEY}{texts.distinct[int(text)]}"
         for group, text in zip(rows["group"], texts.of_row, strict=True)
     ]
     codes, names = pd.factorize(np.array(named, dtype=object))
-    return codes.astype(np.int64), [str(name) for name in names]
+    return codes.astype(np.int64), [str(name) for name in names], len(names)
+
+
+def _percents(names: Iterable[str], count: int, seed: int) -> tuple[Array, Array]:
+    """Where each key falls between 0 and 100 by its hash, and whether it is that of a text."""
+    percents, of_text = np.empty(count), np.empty(count, bool)
+    with bar("split: hashes", count, "text") as progress:
+        for at, name in enumerate(names):
+            digest = hashlib.sha256(f"{seed}\x1f{name}".encode()).digest()
+            percents[at] = 100 * int.from_bytes(digest[:8], "big") / 2**64
+            of_text[at] = name.startswith(TEXT_KEY)
+            progress.update(1)
+    return percents, of_text
 
 
 def _carved(given: Sequence[str | None]) -> frozenset[Split]:
@@ -95,9 +114,8 @@ def _carved(given: Sequence[str | None]) -> frozenset[Split]:
 
 @dataclass(frozen=True)
 class _Places:
-    names: list[str]
+    percents: Array
     params: SplitParams
-    seed: int
     carved: frozenset[Split]
 
     def allowed(self, given: str | None) -> frozenset[Split]:
@@ -110,25 +128,21 @@ class _Places:
     def by_hash(self, key: int, allowed: frozenset[Split]) -> Split:
         if len(allowed) == 1:
             return next(iter(allowed))
-        digest = hashlib.sha256(f"{self.seed}\x1f{self.names[key]}".encode()).digest()
-        percent = 100 * int.from_bytes(digest[:8], "big") / 2**64
+        percent = self.percents[key]
         test, validation = self.params.test_percent, self.params.validation_percent
         side: Split = "test" if percent < test else "validation" if percent < test + validation else "train"
         return side if side in allowed else "train"
 
-    def keep(self, given: str | None, side: Split, key: int) -> Split:
+    def keep(self, given: str | None, side: Split | None, key: int) -> Split:
         """The side of a row: its key's, unless the user gave the row another."""
         allowed = self.allowed(given)
-        return side if side in allowed else self.by_hash(key, allowed)
+        return side if side is not None and side in allowed else self.by_hash(key, allowed)
 
 
-def _links(keys: np.ndarray[tuple[int], np.dtype[np.int64]], names: Sequence[str], texts: Texts) -> dict[int, set[int]]:
+def _links(keys: np.ndarray[tuple[int], np.dtype[np.int64]], is_text: Array, texts: Texts) -> dict[int, set[int]]:
     """Keys of rows without a group that have near-duplicate texts."""
-    of_text = {
-        text: key
-        for key, text in zip(keys.tolist(), texts.of_row.tolist(), strict=True)
-        if names[key].startswith(TEXT_KEY)
-    }
+    linked = np.isin(texts.of_row, np.concatenate([texts.near.older, texts.near.newer])) & is_text[keys]
+    of_text = dict(zip(texts.of_row[linked].tolist(), keys[linked].tolist(), strict=True))
     links: dict[int, set[int]] = {}
     for older, newer in zip(texts.near.older.tolist(), texts.near.newer.tolist(), strict=True):
         if older in of_text and newer in of_text:
@@ -137,11 +151,13 @@ def _links(keys: np.ndarray[tuple[int], np.dtype[np.int64]], names: Sequence[str
     return links
 
 
-def _families(fresh: dict[int, str | None], links: dict[int, set[int]]) -> list[list[int]]:
+def _families(fresh: dict[int, str | None], links: dict[int, set[int]]) -> Iterator[list[int]]:
     """The keys of one file in families, both oldest first."""
     seen: set[int] = set()
-    families: list[list[int]] = []
     for first in fresh:
+        if first not in links:
+            yield [first]
+            continue
         if first in seen:
             continue
         seen.add(first)
@@ -152,8 +168,7 @@ def _families(fresh: dict[int, str | None], links: dict[int, set[int]]) -> list[
                     seen.add(other)
                     family.append(other)
                     waiting.append(other)
-        families.append(sorted(family))
-    return families
+        yield sorted(family)
 
 
 def _place(
@@ -161,10 +176,12 @@ def _place(
     fresh: dict[int, str | None],
     links: dict[int, set[int]],
     places: _Places,
-    sides: dict[int, Split],
+    sides: list[Split | None],
 ) -> None:
     """Give each key of a family its side, the same one as far as given splits allow."""
-    elders = [other for key in family for other in links.get(key, ()) if other not in fresh and other in sides]
+    elders = [
+        other for key in family for other in links.get(key, ()) if other not in fresh and sides[other] is not None
+    ]
     leading: dict[frozenset[Split], Split] = {}
     leader: Split | None = sides[min(elders)] if elders else None
     for key in family:

@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+import pandas as pd
+import pyarrow as pa
+
+CHUNK_ROWS = 1 << 14
 SHOWN_CHARACTERS = 80
 
 
 def normalise(text: str) -> str:
     """Case folded, runs of whitespace made one space, ends stripped: texts equal after this are duplicates."""
     return " ".join(text.casefold().split())
+
+
+def normalised(texts: pd.Series[str]) -> pd.Series[str]:
+    """`normalise` of each text, few of them Python strings at a time; the index is that of ``texts``."""
+    parts = [
+        pa.array([normalise(text) for text in texts.iloc[start : start + CHUNK_ROWS]], pa.large_string())
+        for start in range(0, len(texts), CHUNK_ROWS)
+    ]
+    made: pd.Series[str] = pa.chunked_array(parts, pa.large_string()).to_pandas()
+    return made.set_axis(texts.index)
 
 
 def shown(value: object) -> str:
