@@ -12,7 +12,7 @@ import click
 from finetide import __version__
 from finetide.cli.life import advance, approve, exclude, history, promote, reject, rollback
 from finetide.cli.project import check, init, report, run, stage, status
-from finetide.cli.serve import predict, verify
+from finetide.cli.serve import predict, sign, verify
 from finetide.errors import FinetideError, of_system
 
 EPILOG = """Exit codes: 0 done (also when nothing was to be done), 2 wrong input, 3 a gate or the judge said no,
@@ -32,7 +32,7 @@ def cli() -> None:
 for command in (
     init, check, run, stage, status, report,
     advance, promote, rollback, exclude, history, approve, reject,
-    predict, verify,
+    predict, verify, sign,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -1,4 +1,4 @@
-"""Verbs that work on a bundle: predict, verify."""
+"""Verbs that work on a bundle: predict, verify, sign."""
 
 from __future__ import annotations
 
@@ -56,16 +56,44 @@ def _text_column(root: Path, model: str, source: Path) -> str | None:
     return None if named not in columns and "text" in columns else named
 
 
-@click.command(cls=ExampleCommand, epilog="finetide verify serving/tickets/HASH/bundle")
+@click.command(
+    cls=ExampleCommand,
+    epilog="""
+    finetide verify serving/tickets/HASH/bundle
+    finetide verify serving/tickets/HASH/bundle --public-key team.pem
+    """,
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
-def verify(bundle: Path) -> None:
+@click.option("--public-key", type=click.Path(path_type=Path), help="PEM file; the bundle must be signed with its key.")
+def verify(bundle: Path, public_key: Path | None) -> None:
     """Check every byte of a bundle against its manifest, then replay its reference inputs."""
     from finetide.runtime import verify as verify_bundle
 
-    if not bundle.is_dir():
-        raise ProjectError("is no bundle folder", where=str(bundle), fix="`finetide status` names the one in service")
+    _is_folder(bundle)
     result = verify_bundle(bundle)
+    signed = ""
+    if public_key is not None:
+        from finetide.registry import signing
+
+        signing.check(bundle, public_key)
+        signed = f", signed with the key of {public_key.name}"
     click.echo(
         f"✓ {result.files} files as the manifest says, {result.examples} examples replayed, "
-        f"largest difference {result.max_abs_error:.1e}"
+        f"largest difference {result.max_abs_error:.1e}{signed}"
     )
+
+
+@click.command(cls=ExampleCommand, epilog="finetide sign serving/tickets/HASH/bundle --key private.pem")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--key", required=True, type=click.Path(path_type=Path), help="PEM file with an Ed25519 private key.")
+def sign(bundle: Path, key: Path) -> None:
+    """Sign a bundle (Ed25519), for `finetide verify --public-key`; needs the package cryptography."""
+    from finetide.registry import signing
+
+    _is_folder(bundle)
+    click.echo(f"signed: {signing.sign(bundle, key)}")
+
+
+def _is_folder(bundle: Path) -> None:
+    if not bundle.is_dir():
+        raise ProjectError("is no bundle folder", where=str(bundle), fix="`finetide status` names the one in service")
