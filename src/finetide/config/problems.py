@@ -22,6 +22,8 @@ _KINDS = {
     "model_type": "must be a mapping",
     "model_attributes_type": "must be a mapping",
 }
+# A person wrote YAML, not Python.
+_AS_WRITTEN = {"None": "null", "True": "true", "False": "false"}
 SHOWN = 60
 
 
@@ -48,6 +50,10 @@ def _fault(problem: Any) -> str:
     kind, found = problem["type"], problem.get("input")
     if kind == "string_pattern_mismatch" and problem["ctx"]["pattern"] in PATTERN_WORDS:
         return f"must be {PATTERN_WORDS[problem['ctx']['pattern']]}"
+    if kind in ("too_short", "string_too_short"):
+        return "must not be empty" if problem["ctx"]["min_length"] == 1 else str(problem["msg"])
+    if kind == "literal_error" and problem["loc"] == ("schema",):
+        return f"this Finetide reads schema {problem['ctx']['expected']}: update Finetide, or take the file from git"
     if kind not in _KINDS:
         message: str = problem["msg"].removeprefix("Value error, ")
         return f"{message[0].lower()}{message[1:]}"
@@ -61,7 +67,7 @@ def _fault(problem: Any) -> str:
 def _shown(kind: str, found: Any) -> str:
     if isinstance(found, dict) or (isinstance(found, list) and kind not in _KINDS):
         return ""
-    text = repr(found)
+    text = _AS_WRITTEN.get(repr(found), repr(found))
     return f" (found {text if len(text) <= SHOWN else text[:SHOWN] + '…'})"
 
 
