@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-long lint bench format constraints clean
+.PHONY: help setup run test test-slow test-long lint docs bench format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -43,6 +43,10 @@ format: $(READY) ## let ruff mend what it can
 	@$(BIN)/ruff check --fix src flows tests benchmarks
 	@$(BIN)/ruff format src flows tests benchmarks
 
+docs: $(READY) ## build the manual into site/ (open site/index.html; no server needed)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "site/index.html"
+
 bench: $(READY) ## measure against peers on the same data; writes docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py
 
@@ -50,4 +54,4 @@ constraints: ## write constraints.txt anew from this environment
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude finetide | sed 's/+cpu//'; } > constraints.new && mv constraints.new constraints.txt
 
 clean: ## remove what runs and tests made; data, ledger and environment stay
-	@rm -rf artifacts .finetide .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf artifacts site .finetide .pytest_cache .mypy_cache .ruff_cache .hypothesis

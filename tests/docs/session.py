@@ -1,4 +1,4 @@
-"""A person's shell, for the pages of the manual: ``finetide`` answers from forked processes, so that a run takes seconds.
+"""A person's shell, for the pages of the manual: `finetide` answers from forked processes, so a run takes seconds.
 
 Two things differ from what a reader sees: `finetide init` takes a tiny random base unless the page names one, and
 writes settings that a micro model is done with in seconds.
@@ -101,5 +101,3 @@ class Shell:
             edit_params(cwd / arguments[1], quick, arguments[arguments.index("--name") + 1])
         code = ended.code if ended.code >= 0 else 128 + signal.Signals(-ended.code)
         return {"output": ended.output, "code": code}
-
-
