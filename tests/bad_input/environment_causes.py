@@ -54,7 +54,7 @@ def removed(*names: str) -> Callable[[Place], None]:
 
 
 def held(name: str, seconds: float) -> Callable[[Place], None]:
-    """Another process holds a lock of the project's; it lets go when somebody waits, at the latest after ``seconds``."""
+    """Another process holds a lock of the project's; it lets go when somebody waits, or after ``seconds``."""
 
     def arrange(place: Place) -> None:
         path = place.root / ".finetide" / name
