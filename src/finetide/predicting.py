@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from finetide.data.csv_text import csv_text
 from finetide.data.readers import HALF_CHARACTER
 from finetide.data.records import delimiter_of
 from finetide.errors import DataError, InputError
@@ -29,10 +30,14 @@ FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", 
 Row = dict[str, Any]
 
 
-def predict_file(predictor: Predictor, source: Path, target: Path, *, text_column: str | None, scores: bool) -> int:
+def predict_file(
+    predictor: Predictor, source: Path, target: Path, *, text_column: str | None, scores: bool, prefix: str = ""
+) -> int:
     """Write the rows of ``source`` with ``label``, ``score`` and, if asked for, one column a label; returns the rows.
 
-    Args: text_column: which column holds the text; without it, ``text``.
+    Args:
+        text_column: which column holds the text; without it, ``text``.
+        prefix: put before the name of every added column.
 
     Raises:
         InputError: an unknown format, no such file or column, or a column that would be overwritten.
@@ -41,17 +46,21 @@ def predict_file(predictor: Predictor, source: Path, target: Path, *, text_colum
     _format(target)
     columns, rows = _read(source)
     column = _text_column(columns, text_column, source)
-    added = [*ADDED, *(predictor.labels if scores else ())]
+    added = [f"{prefix}{name}" for name in [*ADDED, *(predictor.labels if scores else ())]]
     clash = sorted(set(columns) & set(added))
     if clash:
-        raise InputError(f"has a column {clash[0]!r} already", where=str(source), fix="rename it, then predict again")
+        raise InputError(
+            f"has a column {clash[0]!r} already",
+            where=str(source),
+            fix="name the new ones apart: --prefix predicted_",
+        )
     done: list[Row] = []
     with tqdm(desc="predicting", unit="row", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
         for chunk in _chunks(rows):
             texts = ["" if row[column] is None else str(row[column]) for row in chunk]
             for row, found in zip(chunk, predictor.predict(texts), strict=True):
-                extra = {label: found.scores[label] for label in predictor.labels} if scores else {}
-                done.append({**row, "label": found.label, "score": found.score, **extra})
+                extra = [found.scores[label] for label in predictor.labels] if scores else []
+                done.append({**row, **dict(zip(added, [found.label, found.score, *extra], strict=True))})
             bar.update(len(chunk))
     _write(target, [*columns, *added], done)
     return len(done)
@@ -198,11 +207,8 @@ def _write(target: Path, columns: list[str], rows: list[Row]) -> None:
     if kind == "jsonl":
         text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
     else:
-        lines = io.StringIO(newline="")
-        writer = csv.writer(lines, delimiter="\t" if kind == "tsv" else ",", lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([["" if row[name] is None else row[name] for name in columns] for row in rows])
-        text = lines.getvalue()
+        cells = ([row[name] for name in columns] for row in rows)
+        text = csv_text(columns, cells, "\t" if kind == "tsv" else ",")
     data = text.encode()
     write_bytes(target, gzip.compress(data, mtime=0) if target.name.endswith(".gz") else data)
 

@@ -15,10 +15,11 @@ from finetide.config.load import PARAMS_FILE, check, model_names, read_yaml
 from finetide.config.params import ModelParams, Params
 from finetide.contracts.window import Window
 from finetide.data.expectations import check_suite
-from finetide.errors import ConfigError, FinetideError, ProjectError
+from finetide.errors import ConfigError, FinetideError, IntegrityError, ProjectError
 from finetide.files import sha256_file
 from finetide.pipeline import codelock
-from finetide.registry import ledger
+from finetide.registry import ledger, store
+from finetide.registry.alias import read_alias
 
 MIN_FREE_BYTES = 2 << 30
 
@@ -65,6 +66,7 @@ def _examine_model(root: Path, name: str) -> Iterator[Result]:
     yield _try(f"{name}: window", lambda: _window(root, name))
     yield _try(f"{name}: approvals", lambda: _approvals(root, name))
     yield _try(f"{name}: ledger", lambda: _ledger(root, name))
+    yield _try(f"{name}: in service", lambda: _in_service(root, name))
 
 
 def _try(what: str, examine_one: Callable[[], str]) -> Result:
@@ -141,3 +143,14 @@ def _approvals(root: Path, name: str) -> str:
 def _ledger(root: Path, name: str) -> str:
     entries = ledger.read(root, name)
     return f"{len(entries)} entries, chain intact"
+
+
+def _in_service(root: Path, name: str) -> str:
+    alias = read_alias(root, name)
+    if alias is None:
+        return "nothing yet"
+    try:
+        store.verify(root, name, alias.hash)
+    except IntegrityError as error:
+        raise IntegrityError(f"{alias.version}: {error.what}", where=error.where, fix=f"finetide run {name}") from error
+    return f"{alias.version} ({alias.hash[:12]}), bytes as promoted"

@@ -34,6 +34,18 @@ def test_csv_rows_come_back_as_they_were_with_label_and_score(predictor: Predict
     assert found["score"].astype(float).tolist() == pytest.approx([one.score for one in expected])
 
 
+def test_a_prefix_keeps_a_labelled_file_apart_from_what_is_predicted(predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text,label\nwhere is it,money\n")
+    predict_file(
+        predictor, tmp_path / "in.csv", tmp_path / "out.csv", text_column=None, scores=True, prefix="predicted_"
+    )
+    found = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert list(found[0])[:4] == ["text", "label", "predicted_label", "predicted_score"]
+    assert found[0]["label"] == "money"
+    best = max(predictor.labels, key=lambda label: float(found[0][f"predicted_{label}"]))
+    assert found[0]["predicted_label"] == best
+
+
 @pytest.mark.parametrize("source", ["in.csv", "in.csv.gz", "in.tsv", "in.jsonl", "in.parquet"])
 @pytest.mark.parametrize("target", ["out.csv", "out.jsonl.gz", "out.parquet"])
 def test_every_format_goes_in_and_out(predictor: Predictor, tmp_path: Path, source: str, target: str) -> None:

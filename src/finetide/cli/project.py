@@ -155,7 +155,7 @@ def status(model: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found.model_dump(mode="json", by_alias=True), ensure_ascii=False, indent=2))
         return
-    for line in as_lines(found):
+    for line in as_lines(root, found):
         click.echo(line)
 
 

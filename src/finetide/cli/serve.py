@@ -22,9 +22,10 @@ from finetide.errors import ProjectError
 @click.option("--output", "target", required=True, type=click.Path(path_type=Path), help="CSV, JSONL or Parquet")
 @click.option("--text", "text_column", help="Column with the text; else the one params.yaml names, else `text`.")
 @click.option("--scores", is_flag=True, help="Add one column a label with its probability.")
+@click.option("--prefix", default="", help="Put before the names of the added columns, e.g. predicted_.")
 @click.option("--graph", type=click.Choice(["auto", "fp32", "int8"]), default="auto", show_default=True)
 def predict(
-    model_or_bundle: str, source: Path, target: Path, text_column: str | None, scores: bool, graph: str
+    model_or_bundle: str, source: Path, target: Path, text_column: str | None, scores: bool, prefix: str, graph: str
 ) -> None:
     """Write the input rows plus `label` and `score`, by the model in service or by a bundle."""
     from finetide.predicting import predict_file
@@ -39,7 +40,7 @@ def predict(
         name = model_or_bundle if "@" in model_or_bundle else f"{model_or_bundle}@champion"
         text_column = text_column or _text_column(root, name.split("@")[0], source)
         predictor = load(name, root=root, graph=graph)
-    rows = predict_file(predictor, source, target, text_column=text_column, scores=scores)
+    rows = predict_file(predictor, source, target, text_column=text_column, scores=scores, prefix=prefix)
     click.echo(f"{rows} rows labelled by {predictor.hash[:12]} → {target}")
 
 

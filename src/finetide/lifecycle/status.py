@@ -95,13 +95,16 @@ def _outcome(root: Path, model: str, stages: dict[str, StageStatus]) -> Outcome:
     return "promoted" if "promoted" in events else "ready"
 
 
-def as_lines(status: Status) -> Iterator[str]:
-    """The same for a person."""
+def as_lines(root: Path, status: Status) -> Iterator[str]:
+    """The same for a person, with where the bundle lies. ``root``: the project's folder."""
     for name, model in status.models.items():
         champion = model.champion
         served = f"{champion.version} ({champion.hash[:12]}) since {champion.since}" if champion else "nothing yet"
         yield f"{name}: {model.outcome}"
         yield f"  in service  {served}"
+        if champion:
+            gone = "" if (root / champion.bundle).is_dir() else f": is missing; finetide run {name} brings it back"
+            yield f"  bundle      {champion.bundle}{gone}"
         verdicts = ", ".join(f"{stage} {word or '-'}" for stage, word in model.verdicts.items())
         yield f"  verdicts    {verdicts}"
         for role, metrics in model.metrics.items():

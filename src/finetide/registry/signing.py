@@ -44,7 +44,7 @@ def check(bundle: Path, key: Path) -> None:
     if not path.is_file():
         raise IntegrityError("is not signed", where=str(bundle), fix=f"finetide sign {bundle} --key PRIVATE_KEY")
     try:
-        public.verify(base64.b64decode(path.read_bytes(), validate=True), (bundle / MANIFEST_FILE).read_bytes())
+        public.verify(base64.b64decode(path.read_bytes().strip(), validate=True), (bundle / MANIFEST_FILE).read_bytes())
     except (InvalidSignature, binascii.Error) as error:
         raise IntegrityError(
             f"is no signature of this bundle by the key {key.name}",
