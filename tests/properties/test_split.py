@@ -124,4 +124,4 @@ def by_raw_text(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
 def test_a_broken_splitter_is_caught(name: str, broken: Splitter) -> None:
     holds, drawn = PROPERTIES[name]
     with pytest.raises(AssertionError):
-        mutant(30)(given(drawn, SEEDS)(lambda files, seed: holds(broken, files, seed)))()
+        mutant(200)(given(drawn, SEEDS)(lambda files, seed: holds(broken, files, seed)))()

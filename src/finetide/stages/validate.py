@@ -9,9 +9,10 @@ from finetide.base import resolve
 from finetide.config.stage import Stage
 from finetide.config.validate import LengthParams, ValidateParams
 from finetide.contracts.window import Window
+from finetide.data.csv_text import csv_text
 from finetide.data.expectations import read_suite
 from finetide.data.page import render
-from finetide.data.quality import assess
+from finetide.data.quality import QUARANTINE_COLUMNS, assess
 from finetide.data.table import read_rows, write_rows
 from finetide.data.tokens import count_tokens
 from finetide.files import write_text
@@ -28,6 +29,6 @@ def run(stage: Stage) -> None:
         first_window=Window.read(stage.dep("window.json")).champion is None,
     )
     write_rows(quality.clean, stage.out("clean.parquet"))
-    write_text(stage.out("quarantine.csv"), quality.quarantine.to_csv(index=False, lineterminator="\n"))
+    write_text(stage.out("quarantine.csv"), csv_text(QUARANTINE_COLUMNS, quality.quarantine.to_numpy(object)))
     write_text(stage.out("quality.html"), render(quality.verdict, stage.model))
     quality.verdict.write(stage.out("quality.json"))
