@@ -191,7 +191,7 @@ MIXED = [
           ("{folder}/bundle/tokenizer.json", "is not what the manifest promises"), start="trained"),
     Cause("parts of two bundles", "another tokenizer, with a manifest that agrees", VERIFY,
           bundle(_other_tokenizer, adapt=True), 6,
-          ("{folder}/bundle/model.onnx", "example 0", "logits differ by", "tokenizer, graph and labels of one bundle?"),
+          ("{folder}/bundle/model.onnx", "example 0", "logits differ by", "are tokenizer, graph and labels of one bundle?"),
           start="trained"),
     Cause("parts of two bundles", "a graph for fewer labels than bundle.json names", PREDICT,
           bundle(_edit("bundle.json", _more_labels), adapt=True), 6,

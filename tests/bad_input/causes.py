@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from bad_input import base_causes, bundle_causes, command_causes, environment_causes, params_causes, table_causes
+from bad_input import (
+    base_causes,
+    bundle_causes,
+    command_causes,
+    environment_causes,
+    params_causes,
+    state_causes,
+    table_causes,
+)
 from bad_input.cause import Cause
 
 CAUSES: list[Cause] = [
@@ -12,4 +20,5 @@ CAUSES: list[Cause] = [
     *table_causes.CAUSES,
     *base_causes.CAUSES,
     *bundle_causes.CAUSES,
+    *state_causes.CAUSES,
 ]

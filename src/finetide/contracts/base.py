@@ -26,7 +26,11 @@ class Contract(BaseModel):
             return cls.model_validate(read_json(path))
         except ValidationError as error:
             problem: Any = error.errors(include_url=False)[0]
-            dotted = ".".join(str(part) for part in problem["loc"]) or "the file"
+            # pydantic names the member of a union too; it is no key of the file.
+            keys = [str(part) for part in problem["loc"] if not str(part).startswith("literal[")]
+            dotted = ".".join(keys) or "the file"
             raise IntegrityError(
-                f"{dotted}: {problem['msg']}", where=str(path), fix="restore the file or run its stage again"
+                f"{dotted}: {problem['msg'].removeprefix('Value error, ')}",
+                where=str(path),
+                fix="restore the file or run its stage again",
             ) from error

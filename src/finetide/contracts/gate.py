@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from finetide.contracts.base import Contract
+from finetide.errors import IntegrityError
 from finetide.files import canonical_json, sha256_bytes, sha256_file
 
 
@@ -17,7 +18,7 @@ class GateRecord(Contract):
 
 
 class Approval(Contract):
-    """approvals/MODEL/VERDICT_HASH.json: who overrides exactly one verdict, and why.
+    """approvals/MODEL/HASH-DECISION.json (the hash's first 16 digits): who overrides exactly one verdict, and why.
 
     ``verdict_hash`` is the SHA-256 over the verdict files that the gate read (see `verdict_hash`)."""
 
@@ -28,6 +29,34 @@ class Approval(Contract):
     who: str
     why: str
     time: str
+
+
+def approval_name(verdict_hash: str, decision: str) -> str:
+    """The file that a decision stands in."""
+    return f"{verdict_hash[:16]}-{decision}.json"
+
+
+def read_approvals(folder: Path) -> list[Approval]:
+    """All decisions of one model, by file name; none when there is no such folder.
+
+    Raises: IntegrityError for a torn file, or one that is not under its own name or model.
+    """
+    approvals = []
+    for path in sorted(folder.glob("*.json")):
+        if path.name.startswith("."):
+            continue
+        approval = Approval.read(path)
+        if (path.name, folder.name) != (
+            approval_name(approval.verdict_hash, approval.decision),
+            approval.model,
+        ):
+            raise IntegrityError(
+                f"holds a decision of {approval.model} about verdict {approval.verdict_hash[:16]}",
+                where=str(path),
+                fix="decide again with finetide approve or reject, and remove this file",
+            )
+        approvals.append(approval)
+    return approvals
 
 
 def verdict_hash(quality: Path, leakage: Path, shift: Path) -> str:

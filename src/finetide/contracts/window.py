@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Literal
+
+from pydantic import field_validator
 
 from finetide.contracts.base import Contract
 from finetide.contracts.rows import Role
@@ -14,6 +17,14 @@ class WindowFile(Contract):
     path: str
     sha256: str
     role: Role | Literal["excluded"]
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or "\0" in path or not pure.parts:
+            raise ValueError(f"must stay inside data/MODEL/raw, found {path!r}")
+        return path
 
 
 class ChampionPin(Contract):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
@@ -81,12 +81,7 @@ def examine(path: Path, name: str, params: IngestParams) -> None:
 
 def checked_path(file: WindowFile, raw: Path) -> Path:
     """Where ``file`` lies, once its bytes are those that the window pinned."""
-    relative = PurePosixPath(file.path)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise DataError(
-            "names a file outside the raw folder", where="window.json", found=file.path, fix="run `finetide advance`"
-        )
-    path = raw / relative
+    path = raw / file.path
     if not path.is_file():
         raise DataError(
             "is missing, but the window names it",

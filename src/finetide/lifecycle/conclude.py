@@ -98,6 +98,8 @@ def decide(root: Path, model: str, decision: Literal["approved", "rejected"], wh
     missing = [path.name for path in paths if not path.exists()]
     if missing:
         raise ProjectError(f"{', '.join(missing)} is missing", where=model, fix=f"run `finetide run {model}` first")
+    # Nobody can mean to decide on a file that no stage wrote.
+    outputs.quality(root, model), outputs.leakage(root, model), outputs.shift(root, model)
     found = verdict_hash(*paths)
     path = approvals.write_approval(root, model, found, decision, why=why, who=who)
     event: Literal["approved", "refused"] = "approved" if decision == "approved" else "refused"

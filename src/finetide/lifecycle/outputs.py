@@ -14,6 +14,7 @@ from finetide.contracts.quality import IngestReport, LeakageVerdict, QualityVerd
 from finetide.contracts.shift import ShiftVerdict
 from finetide.contracts.training import TrainingReport
 
+STAGES = ("ingest", "validate", "split", "shift", "gate", "train", "evaluate", "export", "judge")
 Shape = TypeVar("Shape", bound=Contract)
 
 

@@ -12,7 +12,9 @@ from finetide.config.load import PARAMS_FILE, check, load_section, read_yaml
 from finetide.config.params import Params
 from finetide.config.train import TrainParams
 from finetide.contracts.window import Window
+from finetide.errors import ConfigError, ProjectError
 from finetide.files import write_text
+from finetide.lifecycle import outputs
 from finetide.lifecycle.restore import restore
 from finetide.pipeline import codelock, dvc
 from finetide.registry import history, ledger, raw, service
@@ -28,6 +30,9 @@ def prepare(root: Path, model: str) -> list[str]:
     folder = base.resolve(params.models[model].base, root)
     length = params.models[model].train.max_length
     base.check_length(folder, length, where=f"{PARAMS_FILE}: models.{model}.train.max_length")
+    for stage in outputs.STAGES:  # one that is missing would be found hours later
+        stage_files(root, stage, model)
+    _check_pointers(raw.raw_folder(root, model))
     lines = _restore_champion(root, model)
     service.reconcile(root, model)
     lines += advance_window(root, model, ())
@@ -72,6 +77,22 @@ def _examine_new(root: Path, model: str, files: Sequence[Path]) -> None:
     params = load_section(root, f"models.{model}.ingest", IngestParams)
     for path in new:
         examine(path, str(path), params)
+
+
+def _check_pointers(folder: Path) -> None:
+    """DVC answers a torn one with "unexpected error - 'path'".
+
+    Raises: ProjectError for a ``.dvc`` file that names no file with its hash.
+    """
+    for path in sorted(folder.rglob("*.dvc")):
+        fix = f"git checkout {path.name}; or delete it while the file itself is there, and it is written anew"
+        try:
+            found = read_yaml(path)
+        except ConfigError as error:
+            raise ProjectError(error.what, where=str(path), fix=fix) from error
+        outs = found.get("outs") if isinstance(found, dict) else None
+        if not isinstance(outs, list) or not all(isinstance(out, dict) and "path" in out for out in outs):
+            raise ProjectError("is no pointer of DVC, or a torn one", where=str(path), fix=fix)
 
 
 def exclude_file(root: Path, model: str, file: str, why: str) -> str:

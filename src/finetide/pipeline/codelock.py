@@ -14,6 +14,7 @@ from functools import cache
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -130,7 +131,7 @@ def refresh(root: Path, *, package: Path = PACKAGE) -> list[str]:
     """Write finetide.lock anew if it is out of date. Returns one line for each stage whose code changed."""
     wanted = compute(root, package=package)
     path = root / LOCK_FILE
-    have = read_yaml(path) if path.exists() else None
+    have = _read(path)
     if have == wanted:
         return []
     stream = StringIO()
@@ -145,24 +146,34 @@ def refresh(root: Path, *, package: Path = PACKAGE) -> list[str]:
 def require_fresh(root: Path, stage: str, model: str) -> None:
     """Raises: ConfigError when this stage's key is not what the installed code gives: dvc.lock would lie."""
     path = root / LOCK_FILE
-    have = read_yaml(path) if path.exists() else {}
+    recorded: Any = _read(path)
+    for part in ("stages", model, stage):
+        recorded = recorded.get(part) if isinstance(recorded, dict) else None
     task = read_yaml(root / PARAMS_FILE)["models"][model].get("task")
-    recorded = (have or {}).get("stages", {}).get(model, {}).get(stage)
     if recorded != key(stage, str(task)):
         raise ConfigError(
             f"stages.{model}.{stage}: is not what the installed code gives", where=LOCK_FILE, fix="run `finetide check`"
         )
 
 
+def _read(path: Path) -> Any:
+    """None when the file is missing or torn: it says nothing that the code does not say, and is written anew."""
+    try:
+        return read_yaml(path) if path.exists() else None
+    except ConfigError:
+        return None
+
+
 def _changes(have: object, wanted: dict[str, object]) -> list[str]:
-    old = have.get("stages", {}) if isinstance(have, dict) else {}
+    old: Any = have.get("stages") if isinstance(have, dict) else None
+    old = old if isinstance(old, dict) else {}
     new = wanted["stages"]
     assert isinstance(new, dict)
     return [
-        f"{stage}@{model}: {'new' if stage not in old.get(model, {}) else 'code or libraries changed'}"
+        f"{stage}@{model}: {'new' if stage not in (old.get(model) or {}) else 'code or libraries changed'}"
         for model, stages in new.items()
         for stage, value in stages.items()
-        if old.get(model, {}).get(stage) != value
+        if (old.get(model) or {}).get(stage) != value
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from finetide.contracts.ledger import Alias, LedgerEntry
+from finetide.errors import IntegrityError
 from finetide.registry import store
 
 ALIAS_FILE = "champion.json"
@@ -17,7 +18,12 @@ def alias_path(root: Path, model: str) -> Path:
 def read_alias(root: Path, model: str) -> Alias | None:
     """None before the first promotion. Raises: IntegrityError when it is torn."""
     path = alias_path(root, model)
-    return Alias.read(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return Alias.read(path)
+    except IntegrityError as error:
+        raise IntegrityError(error.what, where=error.where, fix=f"finetide run {model} writes it anew") from error
 
 
 def write_alias(root: Path, alias: Alias) -> None:

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from finetide.contracts.gate import Approval
-from finetide.errors import InputError, IntegrityError
+from finetide.contracts.gate import Approval, approval_name
+from finetide.errors import InputError
 from finetide.registry.clock import Clock, utc_now
 from finetide.registry.git import open_repository
 from finetide.registry.names import check_model
@@ -42,7 +42,7 @@ def write_approval(
     if not why.strip():
         raise InputError("a decision needs a reason", fix='say why, e.g. --why "the new region is expected"')
     folder = approvals_folder(root, model)
-    path = folder / _file_name(verdict_hash, decision)
+    path = folder / approval_name(verdict_hash, decision)
     if path.exists():
         before = Approval.read(path)
         raise InputError(f"was {decision} before, by {before.who}: {before.why}", where=str(path))
@@ -55,29 +55,5 @@ def write_approval(
         time=now(),
     ).write(path)
     contrary: Decision = "rejected" if decision == "approved" else "approved"
-    (folder / _file_name(verdict_hash, contrary)).unlink(missing_ok=True)
+    (folder / approval_name(verdict_hash, contrary)).unlink(missing_ok=True)
     return path
-
-
-def read_approvals(folder: Path) -> list[Approval]:
-    """All decisions of one model, by file name; none when there is no such folder.
-
-    Raises: IntegrityError for a torn file, or one that is not under its own name or model.
-    """
-    approvals = []
-    for path in sorted(folder.glob("*.json")):
-        if path.name.startswith("."):
-            continue
-        approval = Approval.read(path)
-        if (path.name, folder.name) != (_file_name(approval.verdict_hash, approval.decision), approval.model):
-            raise IntegrityError(
-                f"holds a decision of {approval.model} about verdict {approval.verdict_hash[:16]}",
-                where=str(path),
-                fix="decide again with finetide approve or reject, and remove this file",
-            )
-        approvals.append(approval)
-    return approvals
-
-
-def _file_name(verdict_hash: str, decision: Decision) -> str:
-    return f"{verdict_hash[:16]}-{decision}.json"

@@ -166,7 +166,7 @@ def reconcile(root: Path, model: str) -> Alias | None:
     """
     with store.lock(root, model):
         entries = ledger.read(root, model)
-        there, move = read_alias(root, model), history.last_move(entries)
+        there, move = _alias_there(root, model), history.last_move(entries)
         if there and there.entry > len(entries):
             raise IntegrityError(
                 f"names entry {there.entry} of a ledger that has {len(entries)}",
@@ -180,6 +180,14 @@ def reconcile(root: Path, model: str) -> Alias | None:
             store.verify_stored_bundle(root, model, wanted.hash)
             write_alias(root, wanted)
         return wanted
+
+
+def _alias_there(root: Path, model: str) -> Alias | None:
+    """A torn one counts as none: all that it says is in the ledger too."""
+    try:
+        return read_alias(root, model)
+    except IntegrityError:
+        return None
 
 
 def _may_promote(entries: Entries, judge: JudgeVerdict, *, forced: bool) -> None:

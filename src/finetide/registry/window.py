@@ -29,13 +29,18 @@ def window_path(root: Path, model: str) -> Path:
 
 
 def read_window(root: Path, model: str) -> Window:
-    """Raises: ProjectError when there is none, IntegrityError when it is torn."""
+    """Raises: ProjectError when there is none, IntegrityError when it is torn or another model's."""
     path = window_path(root, model)
     if not path.is_file():
         raise ProjectError(
             "no such file", where=str(path), fix=f"take it from git: git checkout {path.relative_to(root)}"
         )
-    return Window.read(path)
+    window = Window.read(path)
+    if window.model != model:
+        raise IntegrityError(
+            "is the window of another model", where=str(path), found=window.model, fix=f"git checkout {path.name}"
+        )
+    return window
 
 
 def first_window(root: Path, model: str, *, reference: Sequence[Path], incoming: Sequence[Path]) -> Window:
@@ -181,11 +186,12 @@ def _check_pin(window: Window, entries: Entries) -> None:
 def _unchanged(file: WindowFile, folder: Path, *, there: bool) -> str:
     pointer = raw.pointer(folder, file.path)
     fix = f"restore it: dvc checkout {pointer.name}" if pointer else "restore it: git checkout, or from a copy"
-    if there and sha256_file(folder / file.path) != file.sha256:
+    if there and (now := sha256_file(folder / file.path)) != file.sha256:
         raise IntegrityError(
-            "changed after the window took it in; raw files never change",
+            f"changed after the window took it in; raw files never change, and window.json names sha256 {file.sha256}",
             where=str(folder / file.path),
-            fix=f"{fix}; then add the new data under another name",
+            found=now,
+            fix=f"{fix}; then add the new data under another name. If window.json was edited: git checkout it",
         )
     if not there and pointer is None and file.role != "excluded":
         raise IntegrityError(

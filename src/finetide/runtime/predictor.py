@@ -156,13 +156,23 @@ def _tokenizer(path: Path) -> Tokenizer:
 
 def _follow(alias: Path) -> tuple[Path, str]:
     """Where the alias points, and the hash it names."""
-    found = read_json(alias)
+    try:
+        found = read_json(alias)
+    except IntegrityError as error:
+        raise IntegrityError(error.what, where=str(alias), fix="finetide run writes it anew") from error
     if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in ("bundle", "hash")):
         raise IntegrityError("is not an alias file", where=str(alias), fix="finetide run writes it anew")
-    folder = alias.parents[2] / found["bundle"]
+    folder: Path = alias.parents[2] / found["bundle"]
     if not folder.resolve().is_relative_to(alias.parents[2].resolve()):
         raise IntegrityError(
             "leads out of the project", where=str(alias), found=found["bundle"], fix="finetide run writes it anew"
+        )
+    if not folder.is_dir():
+        raise ProjectError(
+            "names a bundle that is not there",
+            where=str(alias),
+            found=found["bundle"],
+            fix="finetide run brings it back",
         )
     return folder, found["hash"]
 

@@ -46,7 +46,7 @@ def verify(folder: str | Path) -> VerifyReport:
                 f"example {number} gives {label} where {example.get('label')} was recorded, "
                 f"logits differ by {difference:.2e} (allowed {tolerance:.0e})",
                 where=str(folder / bundle.FP32),
-                fix="tokenizer, graph and labels of one bundle? If so, onnxruntime or processor differ: export again here",
+                fix="are tokenizer, graph and labels of one bundle? Then onnxruntime or processor differ: export again",
             )
         worst = max(worst, difference)
     return VerifyReport(len(read_json(folder / bundle.MANIFEST)["files"]), len(examples), worst)

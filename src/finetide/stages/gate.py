@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from finetide.config.stage import Stage
-from finetide.contracts.gate import Approval, GateRecord, verdict_hash
+from finetide.contracts.gate import Approval, GateRecord, read_approvals, verdict_hash
 from finetide.contracts.quality import Finding, LeakageVerdict, QualityVerdict
 from finetide.contracts.shift import ShiftVerdict
 from finetide.errors import GateError
@@ -57,8 +55,3 @@ def decide(reasons: list[str], found_hash: str, approvals: list[Approval], model
         where=model,
         fix=f'mend the data, or let exactly this pass: finetide approve {model} --why "…"',
     )
-
-
-def read_approvals(folder: Path) -> list[Approval]:
-    """Raises: IntegrityError on a torn one."""
-    return [Approval.read(path) for path in sorted(folder.glob("*.json"))]

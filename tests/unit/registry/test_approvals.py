@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from finetide.contracts.gate import read_approvals
 from finetide.errors import InputError, IntegrityError
-from finetide.registry.approvals import approvals_folder, read_approvals, write_approval
+from finetide.registry.approvals import approvals_folder, write_approval
 from support.registry import MODEL, git
 
 HASH = "0123456789abcdef" + "0" * 48

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from finetide.contracts.gate import Approval, verdict_hash
+from finetide.contracts.gate import Approval, read_approvals, verdict_hash
 from finetide.contracts.quality import Finding, LeakageVerdict, QualityVerdict
 from finetide.contracts.shift import ShiftVerdict
 from finetide.errors import GateError, IntegrityError
-from finetide.stages.gate import decide, objections, read_approvals
+from finetide.stages.gate import decide, objections
 
 HASH = "a" * 64
 
