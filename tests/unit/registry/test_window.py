@@ -43,7 +43,7 @@ def test_a_file_has_one_role(tmp_path: Path) -> None:
 
 def test_no_window_is_said(root: Path) -> None:
     window.window_path(root, MODEL).unlink()
-    with pytest.raises(ProjectError, match=r"no such file\n  fix: `finetide init` writes the first window"):
+    with pytest.raises(ProjectError, match=r"no such file\n  fix: take it from git: git checkout data/tickets/window"):
         advance(root)
 
 
