@@ -111,6 +111,7 @@ def stage(name: str, model: str) -> None:
     from finetide.pipeline import codelock, dvc, journal
 
     dvc.die_with_parent()
+    dvc.require_run()
     root = find_project()
     choose_models(root, model)
     if name not in stage_names(root):

@@ -28,6 +28,8 @@ from ruamel.yaml.error import YAMLError
 from finetide.errors import BusyError, FinetideError, MachineError, ProjectError, ToolError, number_in, refused
 
 PR_SET_PDEATHSIG = 1
+ORPHANED = 143
+RUN_PID = "FINETIDE_RUN"
 KILL_AFTER_SECONDS = 10
 Line = Callable[[str], None]
 
@@ -52,14 +54,43 @@ def environment(root: Path) -> dict[str, str]:
         GX_ANALYTICS_ENABLED="false",
         HF_HUB_DISABLE_TELEMETRY="1",
         PYTHONUNBUFFERED="1",
+        SHELL="/bin/sh",  # DVC starts a stage through it; this one is replaced by the stage, and no profile is read
     )
+    env[RUN_PID] = str(os.getpid())
     return env
 
 
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies: a stage whose DVC is gone must not write on."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Ask Linux to kill this process when its parent dies: a stage whose DVC is gone must not write on.
+
+    Args: parent: the process that must still be there; when it died before we asked, we end here.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if parent is not None and os.getppid() != parent:
+            os._exit(ORPHANED)
+
+
+def require_run() -> None:
+    """End here when a ``finetide run`` or a flow started this stage and is gone: the next one may be at work already.
+
+    A stage of a plain ``dvc repro`` belongs to no run and passes.
+    """
+    run = os.environ.get(RUN_PID, "")
+    if run.isdigit() and sys.platform == "linux" and int(run) not in _ancestors():
+        os._exit(ORPHANED)
+
+
+def _ancestors() -> Iterator[int]:
+    """Process ids from our parent upwards, as /proc has them now."""
+    pid = os.getppid()
+    while pid > 0:
+        yield pid
+        try:
+            # After the name, which stands in brackets and may hold anything: state, parent.
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return
 
 
 @contextmanager
@@ -197,6 +228,7 @@ def repair(root: Path) -> list[str]:
 
 def _run(command: list[str], root: Path, on_line: Line | None) -> Outcome:
     lines: list[str] = []
+    parent = os.getpid()
     with subprocess.Popen(
         command,
         cwd=root,
@@ -205,7 +237,7 @@ def _run(command: list[str], root: Path, on_line: Line | None) -> Outcome:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl
+        preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - the child only calls prctl
     ) as child:
         assert child.stdout is not None
         try:

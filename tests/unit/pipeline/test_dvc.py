@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,19 @@ def test_a_torn_journal_line_is_skipped(tmp_path: Path) -> None:
         stream.write('{"stage": "tr')
     assert [event["stage"] for event in journal.read(tmp_path, "m")] == ["split"]
     assert journal.last_of_stage(tmp_path, "m")["split"]["seconds"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("run", "code"), [(os.getpid, 0), (lambda: "", 0), (lambda: 2**22 + 1, dvc.ORPHANED)], ids=["alive", "none", "gone"]
+)
+def test_a_stage_whose_run_is_gone_does_not_begin(run: Callable[[], object], code: int) -> None:
+    said = "from finetide.pipeline import dvc; dvc.require_run(); print('begun')"
+    env = {**os.environ, dvc.RUN_PID: str(run())}
+    done = subprocess.run([sys.executable, "-c", said], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (code, "" if code else "begun")
+
+
+def test_a_child_whose_parent_is_gone_ends_at_once() -> None:
+    said = f"from finetide.pipeline import dvc; dvc.die_with_parent({os.getpid() + 1}); print('went on')"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (dvc.ORPHANED, "")
