@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from finetide.config.params import ModelParams
-from finetide.config.train import ProbePhase, TunePhase
+from finetide.config.explain import settings
 
 HEADER = """# params.yaml
 
@@ -20,41 +18,13 @@ Written by `docs/make_params.py` from the settings' own descriptions.
 
 
 def table() -> str:
-    rows = list(_rows(ModelParams.model_json_schema(by_alias=True), ""))
-    for kind, model in (("probe", ProbePhase), ("tune", TunePhase)):
-        rows.append(f"| **`train.phases[]` of kind `{kind}`** | | |")
-        rows += list(_rows(model.model_json_schema(by_alias=True), "train.phases[]."))
+    rows, phase = [], None
+    for one in settings():
+        if one.phase != phase:
+            phase = one.phase
+            rows.append(f"| **`train.phases[]` of kind `{phase}`** | | |")
+        rows.append(f"| `{one.key}` | {one.type} | {one.meaning} |")
     return HEADER + "\n".join(rows) + "\n"
-
-
-def _rows(schema: dict[str, Any], prefix: str, definitions: dict[str, Any] | None = None) -> Any:
-    definitions = definitions or schema.get("$defs", {})
-    for name, entry in schema["properties"].items():
-        target = definitions.get(entry.get("$ref", "").rpartition("/")[2])
-        if target and "properties" in target:
-            yield from _rows(target, f"{prefix}{name}.", definitions)
-            continue
-        yield f"| `{prefix}{name}` | {_type(entry, definitions)} | {entry.get('description', '')} |"
-        item = definitions.get(entry.get("items", {}).get("$ref", "").rpartition("/")[2]) if "items" in entry else None
-        if item and "properties" in item:
-            yield from _rows(item, f"{prefix}{name}[].", definitions)
-
-
-def _type(entry: dict[str, Any], definitions: dict[str, Any]) -> str:
-    if "anyOf" in entry:
-        return " or ".join(_type(option, definitions) for option in entry["anyOf"])
-    if "enum" in entry:
-        return " ".join(f"`{value}`" for value in entry["enum"])
-    if "const" in entry:
-        return f"`{entry['const']}`"
-    if entry.get("type") == "array":
-        return f"list of {_type(entry['items'], definitions)}" if "$ref" not in entry["items"] else "list"
-    limits = [
-        f"{sign} {entry[key]:.10g}"
-        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-        if key in entry
-    ]
-    return " ".join([str(entry.get("type", "list")), *limits])
 
 
 if __name__ == "__main__":

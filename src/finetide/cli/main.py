@@ -11,7 +11,7 @@ import click
 
 from finetide import __version__
 from finetide.cli.life import advance, approve, exclude, history, promote, reject, rollback
-from finetide.cli.project import check, init, report, run, stage, status
+from finetide.cli.project import check, explain, init, report, run, stage, status
 from finetide.cli.serve import predict, sign, verify
 from finetide.errors import FinetideError, of_system
 
@@ -30,7 +30,7 @@ def cli() -> None:
 
 
 for command in (
-    init, check, run, stage, status, report,
+    init, check, explain, run, stage, status, report,
     advance, promote, rollback, exclude, history, approve, reject,
     predict, verify, sign,
 ):  # fmt: skip

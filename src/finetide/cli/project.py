@@ -178,3 +178,20 @@ def report(model: str, output: Path | None) -> None:
     check_target(target)
     write_text(target, build(root, model))
     click.echo(f"report: {target}")
+
+
+@click.command(
+    cls=ExampleCommand,
+    epilog="""
+    finetide explain train.max_length
+    finetide explain shift
+    """,
+)
+@click.argument("key", default="")
+def explain(key: str) -> None:
+    """What a setting of params.yaml means, its type and its range; without KEY, all of them."""
+    from finetide.config.explain import explain as explain_settings
+
+    for one in explain_settings(key):
+        kind = f" (phases of kind {one.phase})" if one.phase else ""
+        click.echo(f"{one.key}{kind}: {one.type.replace('`', '')}\n    {one.meaning}")

@@ -114,5 +114,5 @@ def check(value: Any, model: type[Model], *, file: str, prefix: str = "") -> Mod
         # A value that fits no branch of a union is reported once a branch; one line is enough.
         problems = list(dict.fromkeys(describe(problem, model, prefix) for problem in error.errors(include_url=False)))
         raise ConfigError.many(
-            file, problems, fix=f"edit {file}; Finetide's docs/params.md explains every key"
+            file, problems, fix=f"edit {file}; `finetide explain KEY` says what a setting means"
         ) from error

@@ -1,0 +1,84 @@
+"""What every setting of params.yaml means, from its own description: for `finetide explain` and docs/params.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from finetide.config.params import ModelParams
+from finetide.config.train import ProbePhase, TunePhase
+from finetide.errors import InputError
+
+PHASES = {"probe": ProbePhase, "tune": TunePhase}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """``key`` is dotted, below ``models.NAME``, with ``[]`` for an item of a list; ``phase``: the kind that has it."""
+
+    key: str
+    type: str
+    meaning: str
+    phase: str | None = None
+
+
+def settings() -> list[Setting]:
+    """All of them, in the order of the file; those of the phases last."""
+    found = list(_walk(ModelParams.model_json_schema(by_alias=True), "", None))
+    for kind, model in PHASES.items():
+        found += _walk(model.model_json_schema(by_alias=True), "train.phases[].", kind)
+    return found
+
+
+def explain(key: str) -> list[Setting]:
+    """The settings that ``key`` names, itself or all below it; as an error message or the file spells it.
+
+    Raises: InputError naming near ones.
+    """
+    plain = re.sub(r"\[\d*\]", "[]", re.sub(r"^models\.[^.]+\.?", "", key.strip()))
+    known = settings()
+    found = [one for one in known if one.key == plain or one.key.startswith((f"{plain}.", f"{plain}[]"))]
+    found = found or [one for one in known if plain and one.key.rpartition(".")[2] == plain]
+    if found or not plain:
+        return found or known
+    last = {one.key.rpartition(".")[2]: one.key for one in known}
+    near = get_close_matches(plain, [one.key for one in known], n=3) or [
+        last[name] for name in get_close_matches(plain.rpartition(".")[2], last, n=3)
+    ]
+    fix = f"near: {', '.join(near) or 'none'}; `finetide explain` lists all"
+    raise InputError("no such setting", where="finetide explain", found=key, fix=fix)
+
+
+def _walk(
+    schema: dict[str, Any], prefix: str, phase: str | None, definitions: dict[str, Any] | None = None
+) -> Iterator[Setting]:
+    definitions = definitions or schema.get("$defs", {})
+    for name, entry in schema["properties"].items():
+        target = definitions.get(entry.get("$ref", "").rpartition("/")[2])
+        if target and "properties" in target:
+            yield from _walk(target, f"{prefix}{name}.", phase, definitions)
+            continue
+        yield Setting(f"{prefix}{name}", _type(entry, definitions), entry.get("description", ""), phase)
+        item = definitions.get(entry.get("items", {}).get("$ref", "").rpartition("/")[2]) if "items" in entry else None
+        if item and "properties" in item:
+            yield from _walk(item, f"{prefix}{name}[].", phase, definitions)
+
+
+def _type(entry: dict[str, Any], definitions: dict[str, Any]) -> str:
+    if "anyOf" in entry:
+        return " or ".join(_type(option, definitions) for option in entry["anyOf"])
+    if "enum" in entry:
+        return " ".join(f"`{value}`" for value in entry["enum"])
+    if "const" in entry:
+        return f"`{entry['const']}`"
+    if entry.get("type") == "array":
+        return f"list of {_type(entry['items'], definitions)}" if "$ref" not in entry["items"] else "list"
+    limits = [
+        f"{sign} {entry[key]:.10g}"
+        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
+        if key in entry
+    ]
+    return " ".join([str(entry.get("type", "list")), *limits])
