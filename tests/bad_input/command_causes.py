@@ -183,7 +183,7 @@ CAUSES = [
           beside("new.csv", "body,n\nhello,1\n"), 2, ("{folder}/new.csv", "has no such column", "found 'boddy'",
                                                     "did you mean 'body'"), start="trained"),
     Cause("predict", "a label column that is there already", predict(), beside("new.csv", "text,label\nhello,x\n"), 2,
-          ("{folder}/new.csv", "has a column 'label' already", "rename it"), start="trained"),
+          ("{folder}/new.csv", "has a column 'label' already", "--prefix predicted_"), start="trained"),
     Cause("predict", "a folder as input", predict("{folder}/new.csv"), a_folder("new.csv"), 2,
           ("{folder}/new.csv", "is a folder", "--input"), start="trained"),
     Cause("predict", "a folder as output", predict(), both(beside("new.csv", TEXTS), a_folder("out.csv")),
