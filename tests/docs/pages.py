@@ -2,7 +2,7 @@
 
 A block is fenced with ``console``. A line that starts with ``$ `` is a command; it goes on while it ends with a
 backslash or a here-document is open. Other lines are what the command prints, at least these and in this order; ``…``
-stands for any text. ``# ends with 3`` after a command names its exit code, where that is not 0. A block that cannot run
+stands for any text, and alone on a line for any lines or none. ``# ends with 3`` after a command names its exit code, where that is not 0. A block that cannot run
 in a test stands after a line ``<!-- no-test: REASON -->``.
 """
 
@@ -81,7 +81,7 @@ def _commands(lines: list[str], page: str, first: int) -> Iterator[Command]:
 def not_printed(shown: tuple[str, ...], output: str) -> list[str]:
     """Those of the lines shown that the output does not hold, each looked for after the one before it."""
     rest, missing = [" ".join(line.split()) for line in output.splitlines()], []
-    for line in shown:
+    for line in (line for line in shown if line != "…"):
         pattern = ".*".join(re.escape(part) for part in " ".join(line.split()).split("…"))
         place = next((at for at, said in enumerate(rest) if re.fullmatch(pattern, said)), None)
         if place is None:

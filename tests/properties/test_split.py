@@ -110,6 +110,11 @@ def by_raw_text(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     return rows.assign(split=[SPLITS[code] for code in codes])
 
 
+def by_the_last_sign(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Equal texts together, and hardly any two nearly equal ones."""
+    return rows.assign(split=["test" if words(text).endswith(("!", "y")) else "train" for text in rows["text"]])
+
+
 @pytest.mark.parametrize(
     ("name", "broken"),
     [
@@ -117,7 +122,7 @@ def by_raw_text(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         ("growth", by_place),
         ("growth of given splits", by_place),
         ("copies and groups", by_raw_text),
-        ("near copies", by_raw_text),
+        ("near copies", by_the_last_sign),
         ("given", by_raw_text),
     ],
 )

@@ -63,7 +63,7 @@ def check_no_row_is_lost(run: Validate, file: File) -> None:
     assert render(found.verdict, "mail")
 
 
-@quick(8)
+@quick(6)
 @given(sound_files())
 def test_clean_and_quarantined_rows_are_the_rows_that_came_in(file: File) -> None:
     check_no_row_is_lost(ours, file)
@@ -78,4 +78,4 @@ def test_a_validation_that_loses_a_row_is_caught() -> None:
         check_no_row_is_lost(broken, file)
 
     with pytest.raises(AssertionError):
-        mutant(8)(given(sound_files())(holds))()
+        mutant(6)(given(sound_files())(holds))()

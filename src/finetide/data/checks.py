@@ -160,7 +160,9 @@ def alike_labels(rows: pd.DataFrame) -> Check:
 def label_conflicts(rows: pd.DataFrame) -> Check:
     """Rows whose text has different labels in different rows."""
     name = "conflicting labels"
-    labelled = rows[rows["label"].notna() & (rows["normal"] != "")]
+    # Only a text that is there twice can have two labels.
+    labelled = rows.loc[rows["label"].notna() & (rows["normal"] != ""), ["row_id", "normal", "label"]]
+    labelled = labelled[labelled["normal"].duplicated(keep=False)]
     different = labelled.groupby("normal", sort=False)["label"].transform("nunique") > 1
     clashing = labelled[different]
     if clashing.empty:
@@ -222,7 +224,7 @@ def duplicates(rows: pd.DataFrame) -> Check:
 def near_duplicates(rows: pd.DataFrame, threshold: float) -> Check:
     """Rows whose text is nearly that of an earlier one (see `data.near`), exact copies left out."""
     name = "near-duplicate text"
-    first = rows[~rows["normal"].duplicated() & (rows["normal"] != "")]
+    first = rows.loc[~rows["normal"].duplicated() & (rows["normal"] != ""), ["row_id", "normal"]]
     words: Any = first["normal"].array
     pairs = near_pairs(words, threshold)
     if not len(pairs):

@@ -54,7 +54,7 @@ def assess(
     labels = checks.label_set(table, params.labels)
 
     by_row = _row_checks(table, labels, params, first_window)
-    sound = table[~table["row_id"].isin(_refused(by_row))]
+    sound = _without(table, _refused(by_row))
     derived = sound.drop(columns="normal").assign(text_length=sound["text"].str.len(), text_tokens=tokens[sound.index])
     outcomes = run_suite(suite, derived)
     by_suite = [_as_check(outcome) for outcome in outcomes]
@@ -64,12 +64,17 @@ def assess(
     if refused and small:
         by_row, by_suite = _quarantined(by_row), _quarantined(by_suite)
     out = table["row_id"].isin(refused) & small
-    kept = table[~out]
+    kept = _without(table, refused) if small else table
     own = [*by_row, _quarantine_check(refused, len(table), params), *_table_checks(kept, tokens, labels, params)]
     own.append(checks.long_texts(kept, tokens[~out], max_length))
     results = [*(check.result() for check in own), *_suite_results(outcomes, by_suite)]
     verdict = _verdict(table, kept, labels, [*own, *by_suite], results)
     return Quality(verdict, kept.drop(columns="normal"), _quarantine(table[out], [*by_row, *by_suite]))
+
+
+def _without(table: pd.DataFrame, row_ids: set[str]) -> pd.DataFrame:
+    """No copy of a large table for nothing."""
+    return table[~table["row_id"].isin(row_ids)] if row_ids else table
 
 
 def _tokens(texts: pd.Series[str], count: CountTokens) -> pd.Series[int]:
@@ -88,7 +93,7 @@ def _row_checks(table: pd.DataFrame, labels: Sequence[str], params: ValidatePara
     empty = checks.empty_texts(table)
     unknown = checks.unknown_labels(table, labels, given=params.labels is not None)
     # A label that does not count cannot contradict one that does.
-    sound = table[~table["row_id"].isin([*empty.row_ids, *unknown.row_ids])]
+    sound = _without(table, {*empty.row_ids, *unknown.row_ids})
     return [
         empty,
         checks.missing_labels(table, first_window=first_window),
@@ -165,7 +170,9 @@ def _verdict(
     found: Sequence[Check],
     results: Sequence[CheckResult],
 ) -> QualityVerdict:
-    indexed = table.set_index("row_id", drop=False)
+    shown = {row_id for check in found if not check.passed for row_id in check.row_ids[: checks.SHOWN_ROWS]}
+    # An index of all rows would be a Python string each.
+    indexed = table[table["row_id"].isin(shown)].set_index("row_id", drop=False)
     order = {"critical": 0, "warning": 1, "info": 2}
     findings = [finding(check, indexed) for check in found if not check.passed]
     findings.sort(key=lambda one: order[one.severity])

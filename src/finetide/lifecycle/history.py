@@ -23,7 +23,9 @@ def as_lines(model: str, entries: Sequence[LedgerEntry]) -> Iterator[str]:
     for entry in entries:
         version = f"{entry.version} " if entry.version else ""
         bundle = f"({entry.bundle_hash[:12]}) " if entry.bundle_hash else ""
-        yield f"  {entry.sequence:>4}  {entry.time}  {entry.event:<11} {version}{bundle}{entry.reason}  [{entry.who}]"
+        files = f"{', '.join(entry.hashes)}: " if entry.event == "excluded" else ""
+        said = f"{version}{bundle}{files}{entry.reason}"
+        yield f"  {entry.sequence:>4}  {entry.time}  {entry.event:<11} {said}  [{entry.who}]"
 
 
 def service_at(root: Path, model: str, time: str) -> str:

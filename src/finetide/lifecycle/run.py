@@ -53,11 +53,17 @@ def _run_stages(root: Path, model: str, graph: Graph, say: Say) -> Conclusion:
         said = outputs.sentence(root, model, name) if run.state != "failed" else run.error.split("\n")[0]
         say(f"  {mark} {name:<9} {run.seconds:6.1f} s  {run.state:<6}  {said}")
 
+    failing = False
+
     def start(stage: str) -> None:
+        nonlocal failing
+        failing = False
         say(f"  → {stage}")
 
     def echo(line: str) -> None:
-        if worth_saying(line):
+        nonlocal failing
+        failing = failing or line.startswith("error: ")  # said once, in whole, by the closing line
+        if not failing and worth_saying(line):
             say(f"      {line}")
 
     before = run_graph(root, graph, on_stage=start, on_done=done, on_line=echo, only=to_gate)

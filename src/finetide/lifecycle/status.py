@@ -66,7 +66,8 @@ def _stages(root: Path, model: str, graph: Graph | None) -> dict[str, StageStatu
     for name in stage_names(root):
         event: dict[str, Any] = last.get(name, {})
         failed = event.get("state") == "failed"
-        state = ("failed" if failed else "stale") if f"{name}@{model}" in stale else "cached"
+        unknown = graph is None and not event  # a first run is at work, and has not come this far
+        state = ("failed" if failed else "stale") if f"{name}@{model}" in stale or unknown else "cached"
         if state == "cached" and event.get("state") == "ran":
             state = "ran"
         found[name] = StageStatus.model_validate({"state": state, "seconds": event.get("seconds")})

@@ -26,9 +26,8 @@ def decide(facts: Facts) -> Decision:
         return stopped
     if "earlier" in facts.stages.values() and facts.stages.get("judge") == "earlier":
         first = next(stage for stage, state in facts.stages.items() if state == "earlier")
-        return Decision(
-            "not retrained", "plain", f"The inputs changed since; from {first} on, this page shows the run before."
-        )
+        word = "not retrained" if first == "train" else "out of date"
+        return Decision(word, "plain", f"The inputs changed since; from {first} on, this page shows the run before.")
     verdict = facts.judge
     if verdict is None:
         missing = next(stage for stage, state in facts.stages.items() if state == "missing")
