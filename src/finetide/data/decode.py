@@ -74,8 +74,8 @@ def _undecodable(data: bytes, name: str, codec: str, encoding: str) -> Problems:
     problems = Problems(
         name,
         f"has bytes that are not {codec.removesuffix('-le').removesuffix('-be').upper()}",
-        fix="save the file as UTF-8, or set ingest.encoding in params.yaml to what it is (cp1252, latin-1, utf-16)"
-        + ("" if encoding == "auto" else f"; it says {encoding} now"),
+        fix="save the file as UTF-8, or say what it is (cp1252, latin-1, utf-16): ingest.encoding in params.yaml, or"
+        " init --encoding" + ("" if encoding == "auto" else f"; it says {encoding} now"),
     )
     start, line = 0, 1
     while start < len(data) and not problems.full:
