@@ -228,7 +228,7 @@ CAUSES = [
             "model.safetensors", "is not the file that params.yaml pins", "restore the file"),
     Cause("base", "a folder that is not there", RUN, setting("base.source", "path:../micro-bass"), 2, ("base.source",
             "no such folder", "micro-bass")),
-    Cause("base", "a package that is not installed", RUN, setting("base.source", "package:no-such-weights"), 2,
+    Cause("base", "a base package that is not installed", RUN, setting("base.source", "package:no-such-weights"), 2,
           ("base.source", "is not installed", "pip install no-such-weights")),
     # The file itself.
     refused("not YAML", "no YAML at all", written(b"schema: [1\nmodels: }"), "line 2", "is not valid YAML"),
