@@ -215,6 +215,6 @@ CAUSES = [
     Cause("verify", "predictions by an altered bundle", predict(), both(beside("new.csv", TEXTS), altered_bundle),
           6, ("bundle.json", "is not what the manifest promises", "restore"),
           start="trained"),
-    Cause("report", "a folder as the page", ("report", MODEL, "--output", "{folder}/page.html"), a_folder("page.html"), 2,
-          ("{folder}/page.html", "is a folder", "--output"), start="trained"),
+    Cause("report", "a folder as the page", ("report", MODEL, "--output", "{folder}/page.html"), a_folder("page.html"),
+          2, ("{folder}/page.html", "is a folder", "--output"), start="trained"),
 ]  # fmt: skip

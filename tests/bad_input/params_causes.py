@@ -187,7 +187,7 @@ CAUSES = [
             f"{M}.ingest.columns.label", "must not be empty"),
     Cause("nothing there", "no model at all", ("run",), written(b"schema: 1\nmodels: {{}}\n".replace(b"{{}}", b"{}")),
           2, ("params.yaml", "models: must", "at least one model")),
-    Cause("nothing there", "an empty file", ("run",), written(b""), 2, ("params.yaml", "is empty")),
+    Cause("nothing there", "an empty params.yaml", ("run",), written(b""), 2, ("params.yaml", "is empty")),
     # Values that would reach a shell, a path or a tag.
     *(
         Cause("shell", f"a model named {name!r}", ("check",), replaced("  mail:", f'  "{name}":'), 2,
