@@ -140,9 +140,9 @@ def _approval(**values: Any) -> Arrange:
 
 
 WINDOWS = [
-    Cause("window", "torn", RUN, torn(WINDOW), 6,
+    Cause("window", "window.json torn", RUN, torn(WINDOW), 6,
           ("{root}/data/mail/window.json", "is not valid JSON", "restore the file"), start="trained"),
-    Cause("window", "missing", RUN, lambda place: (place.root / WINDOW).unlink(), 2,
+    Cause("window", "window.json missing", RUN, lambda place: (place.root / WINDOW).unlink(), 2,
           ("{root}/data/mail/window.json", "no such file"), start="trained"),
     Cause("window", "another hash for a file", RUN, window(lambda d: d["files"][0].update(sha256="0" * 64)), 6,
           ("{root}/data/mail/raw/shop.csv", "window.json names sha256 0000", "git checkout"), start="trained"),
@@ -199,13 +199,13 @@ GRAPH = [
           replaced("finetide.lock", "code: ", "code: 0"), 2,
           ("finetide.lock: stages.mail.ingest", "is not what the installed code gives", "finetide check"),
           start="trained"),
-    Cause("dvc.yaml", "torn", RUN, replaced("dvc.yaml", "stages:", "stages: ["), 2,
+    Cause("dvc.yaml", "dvc.yaml torn", RUN, replaced("dvc.yaml", "stages:", "stages: ["), 2,
           ("dvc.yaml", "line ", "is not valid YAML"), start="trained"),
     Cause("dvc.yaml", "a stage missing", RUN, _missing_stage, 2,
           ("dvc.yaml", "has no stage 'judge'", "stages there: ingest, "), start="trained"),
     Cause("dvc.yaml", "a dependency missing", ("stage", "validate", MODEL), _missing_dep, 2,
           ("dvc.yaml", "stages.validate.deps", "must have a file named 'suite.json'"), start="trained"),
-    Cause("pointer of DVC", "torn", RUN, text(f"data/{MODEL}/raw/shop.csv.dvc", "outs:\n- md5: 0a"), 2,
+    Cause("pointer of DVC", "shop.csv.dvc torn", RUN, text(f"data/{MODEL}/raw/shop.csv.dvc", "outs:\n- md5: 0a"), 2,
           ("{root}/data/mail/raw/shop.csv.dvc", "is no pointer of DVC, or a torn one", "git checkout shop.csv.dvc"),
           start="trained"),
     Cause("pointer of DVC", "no YAML", RUN, text(f"data/{MODEL}/raw/shop.csv.dvc", "outs: ["), 2,
@@ -230,7 +230,7 @@ VERDICTS = [
 ]  # fmt: skip
 STAGES = ("artifacts", "dvc.lock")
 APPROVALS = [
-    Cause("approval", "torn", RUN, text(f"approvals/{MODEL}/{'a' * 16}-approved.json", '{"model": "ma'), 6,
+    Cause("approval", "an approval torn", RUN, text(f"approvals/{MODEL}/{'a' * 16}-approved.json", '{"model": "ma'), 6,
           ("approvals/mail/aaaaaaaaaaaaaaaa-approved.json", "is not valid JSON"), start="trained", harmless=STAGES),
     Cause("approval", "a decision that is none", RUN, _approval(decision="maybe"), 6,
           ("approvals/mail/aaaaaaaaaaaaaaaa-approved.json", "decision: Input should be 'approved' or 'rejected'"),
@@ -243,7 +243,7 @@ APPROVALS = [
           start="trained", harmless=STAGES),
 ]  # fmt: skip
 SUITES = [
-    Cause("suite", "torn", RUN, torn(SUITE), 2,
+    Cause("suite", "suite.json torn", RUN, torn(SUITE), 2,
           ("suite.json", "is not valid JSON", "correct the suite"), start="trained", harmless=STAGES),
     Cause("suite", "an expectation that nobody knows", RUN,
           edited(SUITE, lambda d: d["expectations"][0].update(type="expect_table_row_cuont_to_be_between")), 2,
