@@ -62,6 +62,7 @@ def examine(root: Path, model: str | None) -> Iterator[Result]:
 def _examine_model(root: Path, name: str) -> Iterator[Result]:
     params = check(read_yaml(root / PARAMS_FILE), Params, file=PARAMS_FILE).models[name]
     yield _try(f"{name}: base model", lambda: _base(root, name, params))
+    yield _try(f"{name}: layers", lambda: _layers(root, name, params))
     yield _try(f"{name}: suite", lambda: check_suite(root / stage_files(root, "validate", name).deps["suite.json"]))
     yield _try(f"{name}: window", lambda: _window(root, name))
     yield _try(f"{name}: approvals", lambda: _approvals(root, name))
@@ -110,6 +111,25 @@ def _base(root: Path, name: str, params: ModelParams) -> str:
     folder = base.resolve(params.base, root)
     base.check_length(folder, params.train.max_length, where=f"{PARAMS_FILE}: models.{name}.train.max_length")
     return f"{params.base.source}, sha256 {params.base.sha256[:12]}… as pinned"
+
+
+def _layers(root: Path, name: str, params: ModelParams) -> str:
+    """The rules against the real model's parameters: the one check here that loads torch."""
+    from finetide import tasks
+    from finetide.layers.rules import Rule, plan
+    from finetide.task import ModelSettings
+
+    train = params.train
+    settings = ModelSettings(("a", "b"), train.max_length, train.pooling, train.dropout)
+    built = tasks.load(params.task).build(base.resolve(params.base, root), settings, seed=params.seed)
+    names = [parameter for parameter, _ in built.module.named_parameters()]
+    said = []
+    for place, phase in enumerate(train.phases):
+        if phase.kind == "tune":
+            rules = [Rule(rule.match, rule.lr) for rule in phase.layers]
+            planned = plan(names, rules, where=f"{PARAMS_FILE}: models.{name}.train.phases[{place}].layers")
+            said.append(f"phase {place + 1} tunes {len(planned.trainable)} of {len(names)} tensors")
+    return "; ".join(said) or "the head alone"
 
 
 def _window(root: Path, name: str) -> str:

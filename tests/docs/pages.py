@@ -2,8 +2,8 @@
 
 A block is fenced with ``console``. A line that starts with ``$ `` is a command; it goes on while it ends with a
 backslash or a here-document is open. Other lines are what the command prints, at least these and in this order; ``…``
-stands for any text, and alone on a line for any lines or none. ``# ends with 3`` after a command names its exit code, where that is not 0. A block that cannot run
-in a test stands after a line ``<!-- no-test: REASON -->``.
+stands for any text, and alone on a line for any lines or none. ``# ends with 3`` after a command names its exit code,
+where that is not 0. A block that cannot run in a test stands after a line ``<!-- no-test: REASON -->``.
 """
 
 from __future__ import annotations

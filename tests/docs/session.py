@@ -40,6 +40,12 @@ MAKE = '#!/bin/sh\n[ "$*" = run ] || { echo "make $*: not in this test"; exit 2;
 COMMAND_SECONDS = 240
 
 
+def lenient(params: Any) -> None:
+    """Quick, and a judge whom a random base satisfies: the pages are about what to type, not about accuracy."""
+    quick(params)
+    params["judge"].update(floor=0.1, label_floor=0.0, non_inferiority_margin=0.5, slice_margin=1.0)
+
+
 class Shell:
     """Commands run one after the other; folder and exported variables are kept in between. A context manager."""
 
@@ -98,6 +104,6 @@ class Shell:
             arguments = [*arguments, "--base", str(self._base)]
         ended = self._forks.call(cwd, arguments, self._home / "log", asked["env"], seconds=COMMAND_SECONDS)
         if init and ended.code == 0:
-            edit_params(cwd / arguments[1], quick, arguments[arguments.index("--name") + 1])
+            edit_params(cwd / arguments[1], lenient, arguments[arguments.index("--name") + 1])
         code = ended.code if ended.code >= 0 else 128 + signal.Signals(-ended.code)
         return {"output": ended.output, "code": code}

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from docs.pages import DOCS, blocks, not_printed
-from docs.session import Shell
+from docs.session import Shell, lenient
 from support.forked import Forks
 from support.messages import rows, write_csv
 from support.micro import micro_base
+from support.project import edit_params, environment
 
 HOW_TO = sorted(path.relative_to(DOCS).as_posix() for path in (DOCS / "how-to").glob("*.md"))
 # Of all console blocks on these pages, at most so many cannot run in a test, each with a reason beside it.
@@ -62,11 +63,9 @@ def test_quickstart(tmp_path: Path, forks: Forks, base: Path) -> None:
     root = tmp_path / "finetide"
     arguments = ["init", str(root), "--task", "text-classification", "--name", "tickets", "--reference", str(shop)]
     arguments += ["--incoming", str(airline), "--text", "body", "--label", "intent", "--base", str(base)]
-    from support.project import edit_params, environment, quick
-
     ended = forks.call(tmp_path, arguments, tmp_path / "log", environment())
     assert ended.code == 0, ended.output
-    edit_params(root, quick, "tickets")
+    edit_params(root, lenient, "tickets")
     activate(root)
     follow("quickstart.md", root, forks, base)
 

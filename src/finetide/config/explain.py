@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from pydantic import BaseModel
+
 from finetide.config.params import ModelParams
 from finetide.config.train import ProbePhase, TunePhase
 from finetide.errors import InputError
 
-PHASES = {"probe": ProbePhase, "tune": TunePhase}
+PHASES: dict[str, type[BaseModel]] = {"probe": ProbePhase, "tune": TunePhase}
 
 
 @dataclass(frozen=True)

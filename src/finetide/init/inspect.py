@@ -55,5 +55,12 @@ def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: Column
             characters += int(table["text"].str.len().clip(upper=CHARACTERS_KEPT).sum())
             if role == "reference":
                 labels.update(label for label in table["label"] if isinstance(label, str))
+    if len(labels) < 2:
+        raise DataError(
+            f"the reference rows have {len(labels)} label(s), and a model needs at least two to tell apart",
+            where=", ".join(str(path) for path in reference),
+            found=columns.label,
+            fix="check --label: it names the column with the label",
+        )
     epochs = max(1, min(8, round(TUNE_CHARACTERS / max(characters, 1))))
     return Inspection(rows, tuple(sorted(labels)), epochs, f"{rows} rows of {characters // max(rows, 1)} characters")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ class Wanted:
     columns: ColumnParams
     base: str
     revision: str | None
+    encoding: str = "auto"
 
 
 def create(folder: Path, wanted: Wanted) -> Iterator[str]:
@@ -53,8 +55,9 @@ def create(folder: Path, wanted: Wanted) -> Iterator[str]:
         InputError: wrong arguments. DataError: files that ingest would refuse. BaseModelError: an unusable base.
         In each case ``folder`` is as it was.
     """
+    shown, folder = shlex.quote(str(folder)), folder.resolve()
     _check_arguments(folder, wanted)
-    seen = inspect(wanted.reference, wanted.incoming, wanted.columns, encoding="auto")
+    seen = inspect(wanted.reference, wanted.incoming, wanted.columns, encoding=wanted.encoding)
     yield f"read {seen.rows} rows with {len(seen.labels)} labels"
     params = _params(wanted, seen, folder)
     with _all_or_nothing(folder):
@@ -65,9 +68,9 @@ def create(folder: Path, wanted: Wanted) -> Iterator[str]:
         names = sorted(path.name for path in raw.iterdir())
         dvc.checked(folder, ["add", "--quiet", *[f"data/{wanted.name}/raw/{name}" for name in names]])
         codelock.refresh(folder)
-    yield f"wrote {folder}: params.yaml, dvc.yaml, prefect.yaml, finetide.lock, data/{wanted.name}/"
+    yield f"wrote {shown}: params.yaml, dvc.yaml, prefect.yaml, finetide.lock, data/{wanted.name}/"
     yield f"tune phase: {seen.epochs} epochs ({seen.why_epochs}); change it in params.yaml"
-    yield f"next: cd {folder} && finetide run"
+    yield f"next: cd {shown} && finetide run"
 
 
 def _check_arguments(folder: Path, wanted: Wanted) -> None:
@@ -97,6 +100,7 @@ def _params(wanted: Wanted, seen: Inspection, folder: Path) -> dict[str, Any]:
     if longest is not None:
         preset["train"]["max_length"] = min(preset["train"]["max_length"], longest)
     preset["ingest"]["columns"].update(wanted.columns.model_dump())
+    preset["ingest"]["encoding"] = wanted.encoding
     for phase in preset["train"]["phases"]:
         if phase["kind"] == "tune":
             phase["duration"]["epochs"] = seen.epochs

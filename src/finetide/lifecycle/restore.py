@@ -87,6 +87,6 @@ def _configure(root: Path, folder: Path) -> None:
 
 
 def _from(folder: Path, path: str) -> str:
-    """``path`` as DVC's configuration in ``folder`` may name it: relative to it, because DVC writes that file in ASCII
+    """``path`` as `dvc config`, called in ``folder``, may be given it: relative, because DVC writes the file in ASCII
     and the project may lie in a folder named otherwise."""
-    return os.path.relpath(path, folder / ".dvc")
+    return os.path.relpath(path, folder)

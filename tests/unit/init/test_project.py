@@ -107,3 +107,32 @@ def test_a_failure_half_way_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         list(create(tmp_path / "p", wanted(base, shop)))
     assert not (tmp_path / "p").exists()
+
+
+def test_a_relative_folder_with_a_space_leaves_nothing_else(
+    tmp_path: Path, base: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = list(create(Path("new one"), wanted(base, shop)))
+    assert said[-1] == "next: cd 'new one' && finetide run"
+    assert sorted(path.name for path in (tmp_path / "new one").iterdir() if not path.name.startswith(".")) == [
+        "README.md", "approvals", "data", "dvc.yaml", "finetide.lock", "params.yaml", "prefect.yaml",
+    ]  # fmt: skip
+
+
+def test_an_encoding_is_read_and_written_down(tmp_path: Path, base: Path) -> None:
+    latin = tmp_path / "latin.csv"
+    lines = [f"Größe {index},{'a' if index % 2 else 'b'}" for index in range(20)]
+    latin.write_bytes("\n".join(["body,intent", *lines]).encode("latin-1"))
+    columns = COLUMNS.model_copy(update={"split": None, "group": None})
+    with pytest.raises(DataError, match="init --encoding"):
+        list(create(tmp_path / "p", wanted(base, latin, columns=columns)))
+    list(create(tmp_path / "p", wanted(base, latin, columns=columns, encoding="latin-1")))
+    assert read_yaml(tmp_path / "p" / "params.yaml")["models"]["mail"]["ingest"]["encoding"] == "latin-1"
+
+
+def test_one_label_is_too_few(tmp_path: Path, base: Path) -> None:
+    single = tmp_path / "single.csv"
+    single.write_text("body,intent\n" + "".join(f"text {index},same\n" for index in range(20)))
+    with pytest.raises(DataError, match=r"have 1 label\(s\), and a model needs at least two"):
+        list(create(tmp_path / "p", wanted(base, single, columns=COLUMNS.model_copy(update={"split": None}))))
