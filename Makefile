@@ -24,8 +24,8 @@ setup: $(READY) ## make the virtual environment (the others do it by themselves)
 run: $(READY) ## take the default model from raw data to a promoted ONNX bundle, watched by Prefect
 	@$(BIN)/python flows/retrain.py
 
-test: $(READY) ## the default tests, under ten minutes on two cores
-	@$(BIN)/python -m pytest -q
+test: $(READY) ## the default tests, under ten minutes on two cores (ARGS="-k word" passes options to pytest)
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-slow: $(READY) ## the slow tests: the calendar, equal bytes, a bare environment
 	@$(BIN)/python -m pytest -q -m slow

@@ -1,4 +1,7 @@
-"""For all tests: no traffic leaves this machine, in this process or in any that it starts."""
+"""For all tests: no traffic leaves this machine, in this process or in any that it starts.
+
+`forks` is here, because it costs half a minute to start and several folders of tests share it.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from support.forked import Forks
+
 GUARD = Path(__file__).parent / "support" / "guard"
 LOG = Path(tempfile.gettempdir()) / f"finetide-network-{os.getpid()}.log"
 
 
 def pytest_configure() -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the workers share the cores
     os.environ["FT_NETWORK_LOG"] = str(LOG)
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = f"{GUARD}{os.pathsep}{before}" if before else str(GUARD)
@@ -35,3 +42,9 @@ def stays_on_this_machine() -> Iterator[None]:
         LOG.unlink()
         if "finetide-guard-test" not in noted:
             pytest.fail(f"traffic left this machine:\n{noted}")
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    with Forks() as made:
+        yield made

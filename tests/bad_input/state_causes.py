@@ -193,7 +193,7 @@ ALIASES = [
           start="trained"),
 ]  # fmt: skip
 GRAPH = [
-    Cause("finetide.lock", "torn, met by a stage alone", ("stage", "ingest", MODEL), torn("finetide.lock"), 2,
+    Cause("finetide.lock", "torn, met by a stage alone", ("stage", "judge", MODEL), torn("finetide.lock"), 2,
           ("finetide.lock", "is not what the installed code gives", "finetide check"), start="trained"),
     Cause("finetide.lock", "a key edited, met by a stage alone", ("stage", "ingest", MODEL),
           replaced("finetide.lock", "code: ", "code: 0"), 2,

@@ -25,7 +25,7 @@ def vocabulary() -> list[str]:
 
 
 @cache
-def _made() -> Path:
+def _made(layers: int) -> Path:
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel
@@ -45,7 +45,7 @@ def _made() -> Path:
     config = BertConfig(
         vocab_size=len(words),
         hidden_size=HIDDEN,
-        num_hidden_layers=LAYERS,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         intermediate_size=64,
         max_position_embeddings=64,
@@ -54,7 +54,7 @@ def _made() -> Path:
     return folder
 
 
-def micro_base(folder: Path) -> str:
+def micro_base(folder: Path, *, layers: int = LAYERS) -> str:
     """Write the base into ``folder``; returns the SHA-256 of its model.safetensors."""
-    shutil.copytree(_made(), folder, dirs_exist_ok=True)
+    shutil.copytree(_made(layers), folder, dirs_exist_ok=True)
     return sha256_file(folder / "model.safetensors")

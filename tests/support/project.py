@@ -52,6 +52,7 @@ def finetide(root: Path, *arguments: str, check: bool = True) -> subprocess.Comp
 def edit_params(root: Path, change: Callable[[Any], None], model: str = MODEL) -> None:
     """Let ``change`` edit the model's mapping of params.yaml in place."""
     yaml = YAML()
+    yaml.width = 4096
     path = root / "params.yaml"
     document = yaml.load(path.read_text(encoding="utf-8"))
     change(document["models"][model])
@@ -77,10 +78,10 @@ def quick(params: Any) -> None:
 def micro_project(
     folder: Path, reference: list[Path], incoming: list[Path] | None = None, *, split: bool = True, name: str = MODEL
 ) -> Path:
-    """``finetide init`` on the given files, with a tiny random base beside the project and quick settings."""
+    """``finetide init`` on the given files, with a tiny random base of one layer beside the project and quick settings."""
     base = folder / "micro-base"
     if not base.exists():
-        micro_base(base)
+        micro_base(base, layers=1)  # the exporter's time is that of its layers
     root = folder / "project"
     columns = ColumnParams(text="body", label="intent", split="side" if split else None, group=None)
     wanted = Wanted("text-classification", name, tuple(reference), tuple(incoming or ()), columns, str(base), None)

@@ -19,6 +19,14 @@ PARAMS_FILE = "params.yaml"
 Model = TypeVar("Model", bound=BaseModel)
 
 
+def parse_yaml(text: str) -> Any:
+    """Raises: YAMLError, with its place; only the parser in Python tells it, the quick one in C goes first."""
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError:
+        return YAML(typ="safe", pure=True).load(StringIO(text))
+
+
 def read_yaml(path: Path) -> Any:
     """Raises: ProjectError when the file is missing, ConfigError when it is not YAML."""
     try:
@@ -36,7 +44,7 @@ def read_yaml(path: Path) -> Any:
             fix="save it as UTF-8",
         ) from error
     try:
-        return YAML(typ="safe", pure=True).load(StringIO(text))
+        return parse_yaml(text)
     except DuplicateKeyError as error:
         key = _text_of(error).split('"')[1:2]
         raise ConfigError(

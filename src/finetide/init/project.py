@@ -123,7 +123,9 @@ def _write_files(folder: Path, wanted: Wanted, params: dict[str, Any]) -> None:
     resources = files("finetide.init")
     stream = StringIO()
     stream.write("# Every number of the project; there are no defaults in the code. `finetide check` reads it.\n")
-    YAML().dump(params, stream)
+    yaml = YAML()
+    yaml.width = 4096  # a long path stays on one line
+    yaml.dump(params, stream)
     write_text(folder / "params.yaml", stream.getvalue())
     write_bytes(folder / "dvc.yaml", (resources / "graph.yaml").read_bytes())
     for name in ("prefect.yaml", "README.md"):

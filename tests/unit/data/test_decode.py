@@ -45,7 +45,7 @@ def test_undecodable_bytes_are_refused_by_line() -> None:
     assert message.startswith("old.csv: has bytes that are not UTF-8:")
     assert "line 3: bytes fc: invalid start byte" in message
     assert "line 5: bytes ef: invalid continuation byte" in message
-    assert "set ingest.encoding in params.yaml to what it is (cp1252, latin-1, utf-16)" in message
+    assert "or say what it is (cp1252, latin-1, utf-16): ingest.encoding in params.yaml, or init --encoding" in message
 
 
 def test_no_more_than_twenty_undecodable_places_are_listed() -> None:
