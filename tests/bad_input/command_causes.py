@@ -213,8 +213,8 @@ CAUSES = [
     Cause("verify", "no folder at all", ("verify", "{folder}/bundel"), nothing, 2,
           ("{folder}/bundel", "is no bundle folder", "finetide status"), start="trained"),
     Cause("verify", "predictions by an altered bundle", predict(), both(beside("new.csv", TEXTS), altered_bundle),
-          6, ("bundle.json", "is not what the manifest promises", "copy the bundle again", "finetide run brings it back"),
-          start="trained"),
+          6, ("bundle.json", "is not what the manifest promises", "copy the bundle again",
+              "finetide run brings it back"), start="trained"),
     Cause("report", "a folder as the page", ("report", MODEL, "--output", "{folder}/page.html"), a_folder("page.html"),
           2, ("{folder}/page.html", "is a folder", "--output"), start="trained"),
 ]  # fmt: skip

@@ -43,6 +43,7 @@ COMMAND_SECONDS = 240
 def lenient(params: Any) -> None:
     """Quick, and a judge whom a random base satisfies: the pages are about what to type, not about accuracy."""
     quick(params)
+    params["shift"]["harmless_auc"] = 0.6
     params["judge"].update(floor=0.1, label_floor=0.0, non_inferiority_margin=0.5, slice_margin=1.0)
 
 

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -50,6 +51,9 @@ def done() -> dict[int, dict[str, object]]:
 def work(worker: int, workers: int, kills: int, folder: str) -> None:
     """Every ``workers``-th kill that the tally lacks, on a project of this worker's own."""
     home = Path(folder) / str(worker)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
     with Forks("faults.points") as forks:
         made = template.fresh(home / "fresh")
         projects = {0: made, 1: template.serving(forks, home / "serving", made)}
@@ -60,7 +64,7 @@ def work(worker: int, workers: int, kills: int, folder: str) -> None:
             expected, seconds, steps = known[key]
             found = trial.run_trial(forks, projects[key], home / "trial", plan(number, seconds, steps), expected)
             with TALLY.open("a", encoding="utf-8") as stream:
-                stream.write(found.as_line() + "\n")
+                stream.write(found.as_line(commit) + "\n")
             if found.wrong:
                 (home / "trial").rename(home / f"wrong-{number}")
                 print(f"\n{number}: {found.struck}\n  {found.wrong}\n{found.log}", file=sys.stderr, flush=True)

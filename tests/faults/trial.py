@@ -58,9 +58,10 @@ class Trial:
     repaired: list[str] = field(default_factory=list)
     log: str = ""
 
-    def as_line(self) -> str:
+    def as_line(self, commit: str) -> str:
+        """Args: commit: of the code that was killed."""
         kill = {key: value for key, value in asdict(self.kill).items() if value is not None}
-        return json.dumps({**kill, "struck": self.struck, "repaired": self.repaired, "wrong": self.wrong})
+        return json.dumps({**kill, "struck": self.struck, "repaired": self.repaired, "wrong": self.wrong, "commit": commit})
 
 
 def ending(root: Path) -> Ending:

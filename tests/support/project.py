@@ -78,7 +78,7 @@ def quick(params: Any) -> None:
 def micro_project(
     folder: Path, reference: list[Path], incoming: list[Path] | None = None, *, split: bool = True, name: str = MODEL
 ) -> Path:
-    """``finetide init`` on the given files, with a tiny random base of one layer beside the project and quick settings."""
+    """``finetide init`` on the given files, with a random base of one layer beside it and quick settings."""
     base = folder / "micro-base"
     if not base.exists():
         micro_base(base, layers=1)  # the exporter's time is that of its layers

@@ -111,7 +111,8 @@ def test_a_withdrawn_bundle_never_comes_back_not_even_by_force(root: Path) -> No
 
 
 def test_a_promotion_needs_a_reason(root: Path) -> None:
-    with pytest.raises(InputError, match=r"a reason is needed: the ledger says why \(found ' '\)\n  fix: say it in a few words after --why"):
+    said = r"a reason is needed: the ledger says why \(found ' '\)\n  fix: say it in a few words after --why"
+    with pytest.raises(InputError, match=said):
         service.record(root, MODEL, "halted", reason=" ", window=None)
 
 
@@ -159,7 +160,7 @@ def test_a_rollback_that_cannot_be_is_refused(root: Path) -> None:
     with pytest.raises(InputError, match="there is no champion before v1 to go back to"):
         service.rollback(root, MODEL, reason="r")
     promote(root, "two")
-    with pytest.raises(InputError, match=r"tickets has no such version \(found 'v9'\)\n  fix: versions: v1, v2"):
+    with pytest.raises(InputError, match=r"tickets: has no such version \(found 'v9'\)\n  fix: versions: v1, v2"):
         service.rollback(root, MODEL, "v9", reason="r")
     with pytest.raises(InputError, match="v2 is in service already"):
         service.rollback(root, MODEL, "v2", reason="r")
