@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-long lint docs bench format constraints clean
+.PHONY: help setup run test test-slow test-long lint docs causes faults bench format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -46,6 +46,12 @@ format: $(READY) ## let ruff mend what it can
 docs: $(READY) ## build the manual into site/ (open site/index.html; no server needed)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "site/index.html"
+
+causes: $(READY) ## run every cause of an error and write docs/causes.md from what is said
+	@made=$$(mktemp -d) && FT_CAUSES=$$made $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/bad_input/test_causes.py -k test_cause && PYTHONPATH=tests $(BIN)/python -m bad_input.page $$made
+
+faults: $(READY) ## a thousand kills; goes on where docs/faults.jsonl ends, and writes docs/faults.md (hours)
+	@$(BIN)/python tests/faults/run.py --kills 1000 --workers 2
 
 bench: $(READY) ## measure against peers on the same data; writes docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py

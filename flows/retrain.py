@@ -33,12 +33,14 @@ from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 from finetide.lifecycle.conclude import EXIT_CODES, Conclusion, conclude  # noqa: E402
 from finetide.lifecycle.prepare import prepare  # noqa: E402
 from finetide.lifecycle.run import closing_lines, graph_of, nothing_to_do, training_needed  # noqa: E402
+from finetide.pipeline.dvc import run_lock  # noqa: E402
 from finetide.pipeline.graph import Graph, ancestors, order  # noqa: E402
 from finetide.pipeline.run import StageRun, dirty, raise_failure, run_stage, worth_saying  # noqa: E402
 from finetide.registry import ledger  # noqa: E402
 
 RETRIES = 2
 RETRY_DELAY_SECONDS = 10
+BUSY = "Busy"
 
 
 def can_retry(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -117,6 +119,14 @@ def retrain(model: str, project: str | None = None) -> State[Any]:
         project: the project's folder; without it, the one around the working folder.
     """
     root = find_project(Path(project) if project else None)
+    try:
+        with run_lock(root):
+            return _retrain(root, model)
+    except BusyError as error:
+        return Failed(name=BUSY, message=str(error))
+
+
+def _retrain(root: Path, model: str) -> State[Any]:
     for line in advance_window(str(root), model):
         get_run_logger().info("%s", line)
     graph = graph_of(root, model)
@@ -151,12 +161,17 @@ def _failure(root: Path, model: str, names: list[str], futures: dict[str, Prefec
 
 def run_one(root: Path, model: str) -> int:
     """Run the flow for one model and print how it ended; returns the exit code."""
-    if quiet := nothing_to_do(root, model):
+    with run_lock(root):
+        quiet = nothing_to_do(root, model)
+    if quiet:
         for line in closing_lines(root, model, quiet):
             print(line)
         return 0
     before = len(ledger.read(root, model))
-    retrain(model, str(root), return_state=True)
+    ended: State[Any] = retrain(model, str(root), return_state=True)
+    if ended.name == BUSY:
+        print(f"error: {ended.message}", file=sys.stderr)
+        return BusyError.exit_code
     found: Conclusion = conclude(root, model)
     if len(ledger.read(root, model)) > before:  # the flow concluded; asked again, the answer is "nothing new"
         found = replace(found, new=True, exit_code=EXIT_CODES.get(found.outcome, 0))

@@ -46,5 +46,5 @@ def stays_on_this_machine() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
-    with Forks() as made:
+    with Forks("faults.points") as made:
         yield made

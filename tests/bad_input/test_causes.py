@@ -1,22 +1,26 @@
 """Every cause ends with one clear error: its exit code, no traceback, earlier outputs as they were, no leftovers.
 
-The table of all causes, with what is said, is docs/causes.md: `make causes` writes it, a test compares.
+The list of all causes, with what is said, is docs/causes.md: `make causes` writes it, a test compares.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from bad_input import page
 from bad_input.cause import Cause, Place, tree
 from bad_input.causes import CAUSES
 from support.forked import Forks
 from support.project import environment
 
 NOBODY = 65534
+PAGE = page.PAGE.read_text(encoding="utf-8") if page.PAGE.exists() else ""
 
 
 def test_causes_are_many_and_named_once() -> None:
@@ -50,6 +54,17 @@ def test_cause(cause: Cause, forks: Forks, starts: dict[str, Path], tmp_path: Pa
     after = tree(folder, harmless=_in_project(cause))
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     assert not changed, f"changed: {changed}\n{shown}"
+    said = page.message(ended.output, {f"{place.root}/": "", str(place.root): ".", str(folder): ".."})
+    if folder_of_page := os.environ.get("FT_CAUSES"):
+        written = json.dumps({"said": said, "code": ended.code})
+        (Path(folder_of_page) / f"{CAUSES.index(cause)}.json").write_text(written, encoding="utf-8")
+    elif f"(Python {page.PYTHON})" in PAGE:  # another Python words some of its own errors otherwise
+        assert page.entry(cause, said, ended.code) in PAGE, f"make causes\n{page.entry(cause, said, ended.code)}"
+
+
+def test_the_page_has_these_causes_only() -> None:
+    assert f"{len(CAUSES)} causes in {len({cause.kind for cause in CAUSES})} classes" in PAGE
+    assert len(re.findall(r"^\*\*.+\*\* — `finetide .*` ends with \d+$", PAGE, re.MULTILINE)) == len(CAUSES)
 
 
 def _in_project(cause: Cause) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def place(line: dict[str, object]) -> str:
     return struck
 
 
-def write_page() -> str:
+def page() -> str:
     lines = list(done().values())
     wrong = [line for line in lines if line["wrong"]]
     repaired = [line for line in lines if line["repaired"]]
@@ -102,8 +102,7 @@ def write_page() -> str:
         *(f"| {name} | {count} |" for name, count in sorted(counted.items(), key=lambda item: (-item[1], item[0]))),
         "",
     ]
-    PAGE.write_text("\n".join(text), encoding="utf-8")
-    return text[7]
+    return "\n".join(text)
 
 
 def main() -> None:
@@ -122,7 +121,8 @@ def main() -> None:
         process.join()
     if all(process.exitcode == 0 for process in processes) and not list(Path(folder).glob("*/wrong-*")):
         shutil.rmtree(folder)
-    print(write_page())
+    PAGE.write_text(page(), encoding="utf-8")
+    print(page().splitlines()[7])
 
 
 if __name__ == "__main__":

@@ -61,7 +61,8 @@ class Trial:
     def as_line(self, commit: str) -> str:
         """Args: commit: of the code that was killed."""
         kill = {key: value for key, value in asdict(self.kill).items() if value is not None}
-        return json.dumps({**kill, "struck": self.struck, "repaired": self.repaired, "wrong": self.wrong, "commit": commit})
+        found = {"struck": self.struck, "repaired": self.repaired, "wrong": self.wrong}
+        return json.dumps({**kill, **found, "commit": commit})
 
 
 def ending(root: Path) -> Ending:
@@ -83,7 +84,7 @@ def ending(root: Path) -> Ending:
 
 def undisturbed(forks: Forks, template: Path, folder: Path) -> tuple[Ending, float, int]:
     """The ending of a run that nobody kills, its seconds, and the number of its steps."""
-    root = _copy(template, folder)
+    root = copy(template, folder)
     count = folder / "count"
     count.write_bytes(bytes(8))
     env = {**environment(), "FT_COUNT": str(count), "FT_ROOT": str(root), "FT_STRUCK": str(folder / "struck")}
@@ -99,11 +100,12 @@ def undisturbed(forks: Forks, template: Path, folder: Path) -> tuple[Ending, flo
 
 def run_trial(forks: Forks, template: Path, folder: Path, kill: Kill, expected: Ending) -> Trial:
     """Kill a run in a copy of ``template``, run again, compare. The copy is removed when all is well."""
-    root = _copy(template, folder)
+    root = copy(template, folder)
     trial = Trial(kill, "")
-    first = _first_run(forks, root, folder, trial)
     served = root / "serving" / MODEL / "champion.json"
-    before = served.read_bytes() if served.exists() else b""
+    at_first = _served(served)
+    first = _first_run(forks, root, folder, trial)
+    at_kill = _served(served)
     second = forks.call(root, ["run"], folder / "second.log", environment())
     trial.repaired = [line for line in second.output.splitlines() if "repaired" in line]
     trial.log = f"{first}\n--- killed: {trial.struck} ---\n{second.output}"
@@ -120,12 +122,17 @@ def run_trial(forks: Forks, template: Path, folder: Path, kill: Kill, expected: 
         for name, value in asdict(expected).items():
             if asdict(found)[name] != value:
                 trial.wrong.append(f"{name} differ: {asdict(found)[name]} instead of {value}")
-        if before and json.loads(before)["hash"] != found.champion:
-            trial.wrong.append("what was in service changed")
+    if at_kill not in (at_first, expected.champion):
+        trial.wrong.append(f"served between the runs: {at_kill} instead of {at_first} or {expected.champion}")
     trial.wrong += [f"left over: {name}" for name in leftovers(root)]
     if not trial.wrong:
         shutil.rmtree(folder)
     return trial
+
+
+def _served(alias: Path) -> str | None:
+    """The hash of what a reader of the alias is given; None when there is no alias."""
+    return json.loads(alias.read_text(encoding="utf-8"))["hash"] if alias.exists() else None
 
 
 def leftovers(root: Path) -> list[str]:
@@ -193,7 +200,7 @@ def _strike(family: list[psutil.Process], target: Target) -> str:
     return f"{' > '.join(roles) or 'ended'}: killed {', '.join(killed) or 'nothing'}"
 
 
-def _copy(template: Path, folder: Path) -> Path:
+def copy(template: Path, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(template, folder, symlinks=True)
     return folder / "project"
