@@ -48,7 +48,7 @@ docs: $(READY) ## build the manual into site/ (open site/index.html; no server n
 	@echo "site/index.html"
 
 causes: $(READY) ## run every cause of an error and write docs/causes.md from what is said
-	@made=$$(mktemp -d) && FT_CAUSES=$$made $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/bad_input/test_causes.py -k test_cause && PYTHONPATH=tests $(BIN)/python -m bad_input.page $$made
+	@made=$$(mktemp -d) && FT_CAUSES=$$made $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/bad_input/test_causes.py::test_cause && PYTHONPATH=tests $(BIN)/python -m bad_input.page $$made
 
 faults: $(READY) ## a thousand kills; goes on where docs/faults.jsonl ends, and writes docs/faults.md (hours)
 	@$(BIN)/python tests/faults/run.py --kills 1000 --workers 2

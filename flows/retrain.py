@@ -120,7 +120,9 @@ def retrain(model: str, project: str | None = None) -> State[Any]:
     """
     root = find_project(Path(project) if project else None)
     try:
-        with run_lock(root):
+        with run_lock(root) as repaired:
+            for line in repaired:
+                get_run_logger().info("%s", line)
             return _retrain(root, model)
     except BusyError as error:
         return Failed(name=BUSY, message=str(error))
@@ -161,7 +163,9 @@ def _failure(root: Path, model: str, names: list[str], futures: dict[str, Prefec
 
 def run_one(root: Path, model: str) -> int:
     """Run the flow for one model and print how it ended; returns the exit code."""
-    with run_lock(root):
+    with run_lock(root) as repaired:
+        for line in repaired:
+            print(line)
         quiet = nothing_to_do(root, model)
     if quiet:
         for line in closing_lines(root, model, quiet):

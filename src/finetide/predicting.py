@@ -24,6 +24,8 @@ from finetide.errors import DataError, InputError
 from finetide.files import write_bytes
 from finetide.runtime import Predictor
 
+AGAIN = "copy or download the file again; or give it the ending of what it is"
+CORRECT = "correct this line, or take it out"
 CHUNK_ROWS = 2048
 ADDED = ("label", "score")
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -102,7 +104,7 @@ def _read(source: Path) -> tuple[list[str], Iterator[Row]]:
             table.validate(full=True)
             rows = table.to_pylist()
         except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError) as error:
-            raise DataError(f"is not readable as Parquet: {error}", where=str(source)) from error
+            raise DataError(f"is not readable as Parquet: {error}", where=str(source), fix=AGAIN) from error
         _refuse_twins(table.column_names, source)
         return table.column_names, iter(rows)
     text = _text(source)
@@ -124,7 +126,7 @@ def _text(source: Path) -> str:
     except UnicodeDecodeError as error:
         raise DataError(f"is not UTF-8: {error}", where=str(source), fix="save it as UTF-8") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"is a broken gzip file: {error}", where=str(source)) from error
+        raise DataError(f"is a broken gzip file: {error}", where=str(source), fix=AGAIN) from error
 
 
 def _json_rows(text: str, source: Path) -> Iterator[Row]:
@@ -135,11 +137,11 @@ def _json_rows(text: str, source: Path) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"is not JSON: {error}", where=f"{source}, line {number}") from error
+            raise DataError(f"is not JSON: {error}", where=f"{source}, line {number}", fix=CORRECT) from error
         if not isinstance(row, dict):
-            raise DataError("is not a JSON object", where=f"{source}, line {number}", found=line[:80])
+            raise DataError("is not a JSON object", where=f"{source}, line {number}", found=line[:80], fix=CORRECT)
         if "\\u" in line and HALF_CHARACTER.search(json.dumps(row, ensure_ascii=False)):
-            raise DataError("has half a character (a lone surrogate)", where=f"{source}, line {number}")
+            raise DataError("has half a character (a lone surrogate)", where=f"{source}, line {number}", fix=CORRECT)
         yield row
 
 
@@ -157,6 +159,7 @@ def _csv_rows(text: str, source: Path, delimiter: str) -> tuple[list[str], Itera
                 raise DataError(
                     f"has {len(values)} fields, the header has {len(columns)}",
                     where=f"{source}, line {reader.line_num}",
+                    fix=CORRECT,
                 )
             if values:
                 yield dict(zip(columns, values, strict=True))

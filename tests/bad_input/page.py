@@ -26,7 +26,9 @@ CHANGING = (
     (re.compile(r"\d+(\.\d+)? ([GMk]i?B)\b"), r"N \2"),
     (re.compile(r"\d+\.\d{3,}(e-?\d+)?"), "N"),
     (re.compile(r"tmp[a-z0-9_]{8}"), "TMP"),
-    (re.compile(r"/tmp/pytest-[^ ']*?/(?=f/|f$)"), ""),
+    (re.compile(r"(/\.[a-z0-9-]*(\.[a-z]+)*[.-])[a-z0-9_]{8}\b"), r"\1TMP"),
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:+]+"), "TIME"),
+    (re.compile(r"[^ '\"]*/(?=test_cause_[^ '\"]*/f/)test_cause_[^/]*/f/"), "../"),
 )
 HEADER = f"""# Causes of errors
 
@@ -52,6 +54,8 @@ def message(output: str, replaced: Mapping[str, str]) -> str:
 
 def entry(cause: Cause, said: str, code: int) -> str:
     """One cause as the page shows it."""
+    if code == 0:
+        said = "no error: it works all the same"
     command = " ".join(cause.command).replace("{root}/", "").replace("{root}", ".").replace("{folder}", "..")
     return f"**{cause.name}** — `finetide {command.strip()}` ends with {code}\n\n```text\n{said}\n```\n"
 

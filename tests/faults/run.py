@@ -52,7 +52,7 @@ def work(worker: int, workers: int, kills: int, folder: str) -> None:
     """Every ``workers``-th kill that the tally lacks, on a project of this worker's own."""
     home = Path(folder) / str(worker)
     commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "describe", "--always"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
     with Forks("faults.points") as forks:
         made = template.fresh(home / "fresh")

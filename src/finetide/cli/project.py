@@ -103,7 +103,9 @@ def run(model: str | None) -> None:
 
     root = find_project()
     names, code = choose_models(root, model), 0
-    with run_lock(root):
+    with run_lock(root) as repaired:
+        for line in repaired:
+            click.echo(line, err=True)
         for name in names:
             code = max(code, run_model(root, name, click.echo).exit_code)
     raise SystemExit(code)

@@ -56,6 +56,7 @@ def _fault(problem: Any) -> str:
         return f"this Finetide reads schema {problem['ctx']['expected']}: update Finetide, or take the file from git"
     if kind not in _KINDS:
         message: str = problem["msg"].removeprefix("Value error, ")
+        message = message.replace("Input should be", "must be")
         return f"{message[0].lower()}{message[1:]}"
     if kind in ("int_type", "float_type") and isinstance(found, str) and _is_number(found):
         return f"{_KINDS[kind]}, without quotes"

@@ -81,6 +81,7 @@ def _check_arguments(folder: Path, wanted: Wanted) -> None:
             "must be lower-case letters, digits and dashes, start with a letter, at most 40",
             where="--name",
             found=wanted.name,
+            fix="e.g. --name tickets",
         )
     if folder.exists() and not folder.is_dir():
         raise InputError("is a file", where=str(folder), fix="name a new folder")

@@ -111,16 +111,21 @@ def workspace_lock(root: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def run_lock(root: Path) -> Iterator[None]:
+def run_lock(root: Path) -> Iterator[list[str]]:
     """Held by one ``finetide run`` from its first line to its last; the DVC calls inside it take turns as always.
 
-    Raises: BusyError when another one is at work.
+    Yields: one line if the run before was killed: it left its signature. Raises: BusyError when another one is at work.
     """
     with _opened(root, "run.flock") as stream:
         if not _take(stream):
             raise _busy(root, stream)
+        killed = _holder(stream) if os.fstat(stream.fileno()).st_size else ""
         _sign(stream)
-        yield
+        try:
+            yield [f"repaired: the run before ({killed}) was cut off; what it had finished is kept"] if killed else []
+        finally:
+            with suppress(OSError):
+                os.ftruncate(stream.fileno(), 0)
 
 
 def _opened(root: Path, name: str) -> IO[str]:
@@ -161,8 +166,8 @@ def _busy(root: Path, stream: IO[str]) -> BusyError:
 def is_busy(root: Path) -> bool:
     """Whether a run, or a DVC call of ours, is at work in this workspace now."""
     try:
-        with run_lock(root), workspace_lock(root, wait=False):
-            return False
+        with _opened(root, "run.flock") as stream, workspace_lock(root, wait=False):
+            return not _take(stream)
     except BusyError:
         return True
 

@@ -103,7 +103,7 @@ def test_broken_params_are_reported_together(project: Path, capsys: pytest.Captu
     (project / "params.yaml").write_text(text)
     assert ended(["check"]) == 2
     out = capsys.readouterr().out
-    assert "models.tickets.seed: input should be greater than or equal to 0 (found -1)" in out
+    assert "models.tickets.seed: must be greater than or equal to 0 (found -1)" in out
     assert "models.tickets.export.opsett: unknown key; did you mean 'opset'?" in out
     assert "models.tickets.export.opset: is missing" in out
 
