@@ -29,6 +29,7 @@ CHANGING = (
     (re.compile(r"(/\.[a-z0-9-]*(\.[a-z]+)*[.-])[a-z0-9_]{8}\b"), r"\1TMP"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:+]+"), "TIME"),
     (re.compile(r"[^ '\"]*/(?=test_cause_[^ '\"]*/f/)test_cause_[^/]*/f/"), "../"),
+    (re.compile(r'resolved path: "[^"\n]*"?'), "resolved path: …"),  # the message ends at a number of characters
 )
 HEADER = f"""# Causes of errors
 
