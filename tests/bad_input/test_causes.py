@@ -64,7 +64,7 @@ def test_cause(cause: Cause, forks: Forks, starts: dict[str, Path], tmp_path: Pa
 
 def test_the_page_has_these_causes_only() -> None:
     assert f"{len(CAUSES)} causes in {len({cause.kind for cause in CAUSES})} classes" in PAGE
-    assert len(re.findall(r"^\*\*.+\*\* — `finetide .*` ends with \d+$", PAGE, re.MULTILINE)) == len(CAUSES)
+    assert len(re.findall(r"^\*\*.+\*\*: `finetide .*` ends with \d+$", PAGE, re.MULTILINE)) == len(CAUSES)
 
 
 def _in_project(cause: Cause) -> tuple[str, ...]:
