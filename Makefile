@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-long lint docs causes faults bench format constraints clean
+.PHONY: help setup run test test-slow test-long lint audit docs causes faults bench format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -42,6 +42,9 @@ lint: $(READY) ## ruff, mypy --strict, import-linter
 format: $(READY) ## let ruff mend what it can
 	@$(BIN)/ruff check --fix src flows tests benchmarks
 	@$(BIN)/ruff format src flows tests benchmarks
+
+audit: $(READY) ## look the pins up in the advisories of PyPI; says so when they cannot be reached
+	@$(BIN)/python tests/security/audit.py
 
 docs: $(READY) ## build the manual into site/ (open site/index.html; no server needed)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict

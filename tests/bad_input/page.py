@@ -58,6 +58,7 @@ def entry(cause: Cause, said: str, code: int) -> str:
     if code == 0:
         said = "no error: it works all the same"
     command = " ".join(cause.command).replace("{root}/", "").replace("{root}", ".").replace("{folder}", "..")
+    command = command.replace("\n", "\\n")
     return f"**{cause.name}**: `finetide {command.strip()}` ends with {code}\n\n```text\n{said}\n```\n"
 
 
