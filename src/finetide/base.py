@@ -13,8 +13,8 @@ from finetide.files import sha256_file
 
 WEIGHTS = "model.safetensors"
 NEEDED = (WEIGHTS, "config.json", "tokenizer.json")
-# Of these the first two positions are never used: their positions start after the padding token's index.
-OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
+# Their position ids start after the padding token's index, so that they take fewer tokens than their table has rows.
+SHIFTED_POSITIONS = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 # Nothing else is asked of the hub: no pickled weights, no Python.
 HUB_FILES = (*NEEDED, "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json")
@@ -51,7 +51,8 @@ def positions(folder: Path) -> int | None:
     found = config.get("max_position_embeddings")
     if type(found) is not int:
         return None
-    return found - 2 if config["model_type"] in OFFSET_POSITIONS else found
+    shifted = config.get("model_type") in SHIFTED_POSITIONS
+    return found - int(config.get("pad_token_id", 1)) - 1 if shifted else found
 
 
 def check_length(folder: Path, max_length: int, *, where: str) -> None:

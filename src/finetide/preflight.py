@@ -116,7 +116,8 @@ def _base(root: Path, name: str, params: ModelParams) -> str:
 def _layers(root: Path, name: str, params: ModelParams) -> str:
     """The rules against the real model's parameters: the one check here that loads torch."""
     from finetide import tasks
-    from finetide.layers.rules import Rule, plan
+    from finetide.layers.policies import resolve
+    from finetide.stages.train import layer_policy
     from finetide.task import ModelSettings
 
     train = params.train
@@ -126,8 +127,8 @@ def _layers(root: Path, name: str, params: ModelParams) -> str:
     said = []
     for place, phase in enumerate(train.phases):
         if phase.kind == "tune":
-            rules = [Rule(rule.match, rule.lr) for rule in phase.layers]
-            planned = plan(names, rules, where=f"{PARAMS_FILE}: models.{name}.train.phases[{place}].layers")
+            where = f"{PARAMS_FILE}: models.{name}.train.phases[{place}].layers"
+            planned = resolve(layer_policy(phase.layers), built.module, where=where)
             said.append(f"phase {place + 1} tunes {len(planned.trainable)} of {len(names)} tensors")
     return "; ".join(said) or "the head alone"
 

@@ -11,11 +11,13 @@ NAME_PATTERN = r"^[a-z][a-z0-9-]{0,39}$"
 SOURCE_PATTERN = r"^(package|path|hub):[A-Za-z0-9_./-]+$"
 REVISION_PATTERN = r"^[A-Za-z0-9_.-]+$"
 HASH_PATTERN = r"^[0-9a-f]{64}$"
+BLOCKS_PATTERN = r"^-?\d+(-(-?\d+))?$"
 # What each of them asks for, for a person.
 PATTERN_WORDS = {
     NAME_PATTERN: "lower-case letters, digits and dashes, start with a letter, at most 40",
     SOURCE_PATTERN: "package:DISTRIBUTION, path:FOLDER or hub:ORG/NAME, of letters, digits and . _ - / only",
     REVISION_PATTERN: "a commit or a tag, of letters, digits and . _ - only; or null",
+    BLOCKS_PATTERN: 'blocks by number, from 0 at the bottom, in quotes: "0-3", "5", or "-2--1", the last two',
     HASH_PATTERN: "64 hexadecimal digits in lower case, as `sha256sum model.safetensors` prints them",
 }
 

@@ -64,14 +64,20 @@ def _walk(
             yield from _walk(target, f"{prefix}{name}.", phase, definitions)
             continue
         yield Setting(f"{prefix}{name}", _type(entry, definitions), entry.get("description", ""), phase)
-        item = definitions.get(entry.get("items", {}).get("$ref", "").rpartition("/")[2]) if "items" in entry else None
-        if item and "properties" in item:
-            yield from _walk(item, f"{prefix}{name}[].", phase, definitions)
+        for option in [entry, *entry.get("oneOf", []), *entry.get("anyOf", [])]:
+            below = definitions.get(option.get("$ref", "").rpartition("/")[2])
+            item = definitions.get(option.get("items", {}).get("$ref", "").rpartition("/")[2])
+            for found, path in ((below, f"{prefix}{name}."), (item, f"{prefix}{name}[].")):
+                if found and "properties" in found:
+                    yield from _walk(found, path, phase, definitions)
 
 
 def _type(entry: dict[str, Any], definitions: dict[str, Any]) -> str:
-    if "anyOf" in entry:
-        return " or ".join(_type(option, definitions) for option in entry["anyOf"])
+    options = entry.get("anyOf", entry.get("oneOf"))
+    if options:
+        return " or ".join(_type(option, definitions) for option in options if option.get("type") != "null")
+    if "$ref" in entry:
+        return "mapping"
     if "enum" in entry:
         return " ".join(f"`{value}`" for value in entry["enum"])
     if "const" in entry:

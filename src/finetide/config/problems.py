@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from finetide.config.base import PATTERN_WORDS
 
 # What pydantic puts into a location that is no key of the file: tags of unions, the kind of a failed branch.
-_NO_KEYS = re.compile(r"(probe|tune|constrained-str|float|constrained-float|literal\[.*\]|function-\w+\[.*\]|\[key\])")
+_NO_KEYS = re.compile(
+    r"(probe|tune|constrained-str|float|constrained-float|literal\[.*\]|policy-\w+|function-\w+\[.*\]|\[key\])"
+)
 _KINDS = {
     "int_type": "must be a whole number",
     "float_type": "must be a number",

@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from finetide.config.base import NotNegative, Positive, PositiveInt, Section, Share
+from finetide.config.base import BLOCKS_PATTERN, NotNegative, OpenShare, Positive, PositiveInt, Section, Share
 
 MaxLength = Annotated[int, Field(ge=8, le=8192)]
 Replay = Share
 
 
 class LayerRule(Section):
-    """One rule of a layer policy. The first rule whose pattern matches a parameter's name decides."""
+    """One rule of a layer policy; the first that takes a parameter decides. What is left out is no default: a rule
+    without ``weight_decay`` has the phase's."""
 
-    match: str = Field(min_length=1, description="regular expression, searched in the parameter's full name")
+    match: str | None = Field(None, min_length=1, description="regular expression, searched in a parameter's full name")
+    blocks: str | None = Field(
+        None,
+        pattern=BLOCKS_PATTERN,
+        description='instead of match: blocks by number from below, in quotes: "0-3", "5", or "-2--1", the last two',
+    )
     lr: NotNegative | Literal["frozen"] = Field(description="multiplier of the phase's learning rate, or frozen")
+    weight_decay: NotNegative | None = Field(None, description="of AdamW for this rule; left out: the phase's")
+
+    @model_validator(mode="after")
+    def _one_selector(self) -> Self:
+        if (self.match is None) == (self.blocks is None):
+            raise ValueError("give exactly one of match and blocks")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
     @field_validator("match")
     @classmethod
-    def _is_a_pattern(cls, value: str) -> str:
+    def _is_a_pattern(cls, value: str | None) -> str | None:
         try:
-            re.compile(value)
+            re.compile(value or "")
         except re.error as error:
             raise ValueError(f"is no regular expression: {error}") from error
         return value
@@ -34,6 +59,43 @@ class LayerRule(Section):
         if value == 0:
             raise ValueError("0 is not frozen: the optimizer would still decay it; write lr: frozen")
         return value
+
+
+class LastBlocks(Section):
+    """The top blocks, what stands above them, and the head; the rest is frozen."""
+
+    last: PositiveInt = Field(description="so many blocks")
+
+
+class LayerwiseDecay(Section):
+    """Every block learns slower than the one above it."""
+
+    layerwise_decay: OpenShare = Field(description="factor from a block to the one below it")
+
+
+def _kind_of_policy(value: Any) -> str | None:
+    if isinstance(value, list):
+        return "policy-rules"
+    if isinstance(value, str):
+        return "policy-name" if value in NAMED_POLICIES else None
+    for kind, model in (("policy-last", LastBlocks), ("policy-decay", LayerwiseDecay)):
+        if isinstance(value, model) or (isinstance(value, dict) and set(value) == set(model.model_fields)):
+            return kind
+    return None
+
+
+NAMED_POLICIES = ("full", "head", "bitfit")
+LayerPolicy = Annotated[
+    Annotated[list[LayerRule], Field(min_length=1), Tag("policy-rules")]
+    | Annotated[Literal["full", "head", "bitfit"], Tag("policy-name")]
+    | Annotated[LastBlocks, Tag("policy-last")]
+    | Annotated[LayerwiseDecay, Tag("policy-decay")],
+    Discriminator(
+        _kind_of_policy,
+        custom_error_type="layer_policy",
+        custom_error_message="must be full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, or a list of rules",
+    ),
+]
 
 
 class Duration(Section):
@@ -64,7 +126,10 @@ class TunePhase(Section):
     """Gradient descent with a layer policy."""
 
     kind: Literal["tune"] = Field(description="gradient descent with a layer policy")
-    layers: list[LayerRule] = Field(min_length=1, description="ordered rules; every parameter must be covered")
+    layers: LayerPolicy = Field(
+        description="which layers learn: full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, or ordered rules"
+        " that cover every parameter"
+    )
     duration: Duration
     learning_rate: Positive = Field(description="of AdamW at its peak; rules multiply it")
     schedule: Literal["constant", "linear", "cosine"] = Field(description="how the rate falls after the warm-up")

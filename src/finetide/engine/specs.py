@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from finetide.layers.rules import Rule
+from finetide.layers.policies import Policy
 from finetide.task import Examples
 
 Array = np.ndarray[Any, Any]
@@ -33,7 +33,7 @@ class ProbeSpec:
 class TuneSpec:
     """Exactly one of ``epochs`` and ``steps`` is given."""
 
-    rules: tuple[Rule, ...]
+    policy: Policy
     epochs: int | None
     steps: int | None
     learning_rate: float

@@ -28,7 +28,8 @@ from finetide.engine.specs import (
 )
 from finetide.errors import ConfigError
 from finetide.layers.freeze import frozen
-from finetide.layers.rules import Plan, plan
+from finetide.layers.policies import resolve
+from finetide.layers.rules import Group, Plan
 from finetide.seeding import derive, generator
 from finetide.task import Built, Examples, Task
 
@@ -88,7 +89,7 @@ class Tuner:
         self.precision = choose(settings.precision, self.device)
         self.module = built.module.to(self.device)
         where = f"params.yaml: train.phases[{index}].layers"
-        self.plan: Plan = plan([name for name, _ in self.module.named_parameters()], spec.rules, where=where)
+        self.plan: Plan = resolve(spec.policy, self.module, where=where)
         self.per_epoch = steps_per_epoch(len(data.train.ids), settings.batch_rows)
         self.total = spec.total_steps(self.per_epoch)
         self.evaluations = evaluation_steps(self.total, self.per_epoch, spec.evaluations_per_epoch)
@@ -222,12 +223,17 @@ class Tuner:
             {
                 "params": [parameters[name] for name in group.names],
                 "multiplier": group.multiplier,
-                "weight_decay": self.spec.weight_decay if group.decay else 0.0,
+                "weight_decay": self._decay(group),
             }
             for group in self.plan.groups
         ]
         # Held for the whole phase only: the freezing context sets requires_grad before the first step.
         return torch.optim.AdamW(groups, lr=self.spec.learning_rate, fused=True)
+
+    def _decay(self, group: Group) -> float:
+        if not group.decay:
+            return 0.0
+        return self.spec.weight_decay if group.weight_decay is None else group.weight_decay
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

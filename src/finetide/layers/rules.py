@@ -7,7 +7,7 @@ After big_vision's freeze and learning-rate masks: the first rule that matches d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -20,19 +20,37 @@ _NO_DECAY = re.compile(r"(\.bias$|norm|layer_norm|ln_\d)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Rule:
-    """``lr`` is a multiplier of the phase's rate, or ``frozen``. A multiplier of 0 is refused: it means frozen."""
+    """Which parameters, by exactly one of ``match``, ``blocks`` and ``names``, and what becomes of them.
 
-    match: str
+    Attributes:
+        lr: a multiplier of the phase's rate, or ``frozen``. A multiplier of 0 is refused: it means frozen.
+        weight_decay: None: the phase's.
+        match: a regular expression, searched in the full name.
+        blocks: a range, see `finetide.layers.structure.block_range`; `finetide.layers.policies` makes names of it.
+        names: the parameters themselves.
+        said: how messages and reports call the rule; None: by its ``match``.
+    """
+
     lr: float | str
+    weight_decay: float | None = None
+    match: str | None = None
+    blocks: str | None = None
+    names: tuple[str, ...] | None = None
+    said: str | None = None
+
+    @property
+    def title(self) -> str:
+        return self.said or repr(self.match or self.blocks)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that share a learning rate and a decay."""
+    """Parameters that share a learning rate and a decay. ``weight_decay``: None: the phase's."""
 
     names: tuple[str, ...]
     multiplier: float
     decay: bool
+    weight_decay: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,15 +78,15 @@ def plan(names: Iterable[str], rules: Sequence[Rule], *, where: str = "train.pha
             by no rule; or everything is frozen.
     """
     names = list(names)
-    patterns = [_compile(rule, f"{where}[{place}]") for place, rule in enumerate(rules)]
+    takes = [_test(rule, f"{where}[{place}]") for place, rule in enumerate(rules)]
     taken: list[list[str]] = [[] for _ in rules]
     uncovered: list[str] = []
     for name in names:
-        first = next((place for place, pattern in enumerate(patterns) if pattern.search(name)), None)
+        first = next((place for place, test in enumerate(takes) if test(name)), None)
         (uncovered if first is None else taken[first]).append(name)
-    for place, (rule, pattern, found) in enumerate(zip(rules, patterns, taken, strict=True)):
+    for place, (rule, test, found) in enumerate(zip(rules, takes, taken, strict=True)):
         if not found:
-            _refuse_empty(rule, pattern, names, f"{where}[{place}].match")
+            _refuse_empty(rule, test, names, f"{where}[{place}]")
     if uncovered:
         raise ConfigError(
             f"no rule covers {len(uncovered)} parameters, first {', '.join(uncovered[:3])}",
@@ -82,31 +100,38 @@ def plan(names: Iterable[str], rules: Sequence[Rule], *, where: str = "train.pha
     return Plan(frozen, groups, tuple(_line(rule, found) for rule, found in zip(rules, taken, strict=True)))
 
 
-def _compile(rule: Rule, where: str) -> re.Pattern[str]:
+def _test(rule: Rule, where: str) -> Callable[[str], bool]:
     if rule.lr == 0:
         raise ConfigError(
             "lr 0 is not frozen: the optimizer would still decay it",
-            where=f"{where}.lr, of match {rule.match!r}",
+            where=f"{where}.lr, of {rule.title}",
             fix="write lr: frozen",
         )
+    if rule.names is not None:
+        held = frozenset(rule.names)
+        return lambda name: name in held
+    assert rule.match is not None
     try:
-        return re.compile(rule.match)
+        pattern = re.compile(rule.match)
     except re.error as error:
         raise ConfigError(f"is no regular expression: {error}", where=f"{where}.match", found=rule.match) from error
+    return lambda name: pattern.search(name) is not None
 
 
-def _refuse_empty(rule: Rule, pattern: re.Pattern[str], names: list[str], where: str) -> None:
-    any_match = [name for name in names if pattern.search(name)]
+def _refuse_empty(rule: Rule, test: Callable[[str], bool], names: list[str], where: str) -> None:
+    any_match = [name for name in names if test(name)]
+    where = f"{where}.match" if rule.match else where
+    wanted = rule.match or rule.title
     if any_match:
         raise ConfigError(
             f"all {len(any_match)} parameters that it matches are taken by earlier rules",
             where=where,
-            found=rule.match,
+            found=wanted,
             fix="move it up, or leave it out",
         )
     parts = sorted({part for name in names for part in (name, *name.split("."))})
-    near = get_close_matches(rule.match, parts, n=3, cutoff=0.4) or names[:3]
-    raise ConfigError("matches no parameter", where=where, found=rule.match, fix=f"near: {', '.join(near)}")
+    near = get_close_matches(wanted, parts, n=3, cutoff=0.4) or names[:3]
+    raise ConfigError("matches no parameter", where=where, found=wanted, fix=f"near: {', '.join(near)}")
 
 
 def _groups(rules: Sequence[Rule], taken: Sequence[Sequence[str]]) -> Iterable[Group]:
@@ -116,9 +141,10 @@ def _groups(rules: Sequence[Rule], taken: Sequence[Sequence[str]]) -> Iterable[G
         for decay in (True, False):
             names = tuple(name for name in found if bool(_NO_DECAY.search(name)) is not decay)
             if names:
-                yield Group(names, float(rule.lr), decay)
+                yield Group(names, float(rule.lr), decay, rule.weight_decay)
 
 
 def _line(rule: Rule, found: Sequence[str]) -> str:
-    what = "frozen" if rule.lr == FROZEN else f"lr × {rule.lr:g}"
-    return f"{rule.match!r}: {len(found)} parameter tensors, {what}"
+    what = "frozen" if rule.lr == FROZEN else f"lr × {rule.lr:.3g}"
+    decay = "" if rule.weight_decay is None or rule.lr == FROZEN else f", weight decay {rule.weight_decay:g}"
+    return f"{rule.title}: {len(found)} parameter tensors, {what}{decay}"

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from finetide import base, tasks
 from finetide.config.stage import Stage
-from finetide.config.train import ProbePhase, TrainParams
+from finetide.config.train import LayerPolicy, ProbePhase, TrainParams
 from finetide.contracts.bundle import Manifest
 from finetide.contracts.rows import ROW_COLUMNS
 from finetide.contracts.shift import Recipe
@@ -23,6 +23,7 @@ from finetide.engine.progress import Curve
 from finetide.engine.specs import Data, PhaseSpec, ProbeSpec, Settings, TuneSpec
 from finetide.errors import IntegrityError, ProjectError
 from finetide.files import canonical_json, sha256_bytes, sha256_file, tree_hashes, write_json
+from finetide.layers.policies import Named, Policy
 from finetide.layers.rules import Rule
 from finetide.seeding import derive
 from finetide.task import Built, ModelSettings, Task
@@ -83,9 +84,21 @@ def phase_specs(params: TrainParams) -> list[PhaseSpec]:
             specs.append(ProbeSpec(tuple(phase.l2), phase.max_iterations))
             continue
         plain = phase.model_dump(exclude={"kind", "layers", "duration"})
-        rules = tuple(Rule(rule.match, rule.lr) for rule in phase.layers)
-        specs.append(TuneSpec(rules=rules, epochs=phase.duration.epochs, steps=phase.duration.steps, **plain))
+        policy = layer_policy(phase.layers)
+        specs.append(TuneSpec(policy=policy, epochs=phase.duration.epochs, steps=phase.duration.steps, **plain))
     return specs
+
+
+def layer_policy(written: LayerPolicy) -> Policy:
+    """params.yaml's ``layers`` as the engine's plain values."""
+    if isinstance(written, list):
+        return tuple(
+            Rule(lr=rule.lr, weight_decay=rule.weight_decay, match=rule.match, blocks=rule.blocks) for rule in written
+        )
+    if isinstance(written, str):
+        return Named(written)
+    ((name, value),) = written.model_dump().items()
+    return Named(name, value)
 
 
 def _start_folder(stage: Stage, window: Window) -> Path:

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
+from finetide.base import SHIFTED_POSITIONS
 from finetide.errors import BaseModelError, DataError
 from finetide.files import write_json
 from finetide.task import Built, Examples, ExportSpec, ModelSettings
@@ -25,10 +26,10 @@ from finetide.text import encode, load_tokenizer
 WEIGHTS, LABELS = "model.safetensors", "labels.json"
 UNLABELLED = -1
 # Encoders whose outputs, positions and padding are known here. A decoder would load too, and pool nonsense.
-ENCODERS = frozenset({"bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta"})
-# Their position ids start after the padding id, so that they take fewer tokens than their table has rows.
-SHIFTED_POSITIONS = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
-WITHOUT_SDPA = frozenset({"mpnet"})
+ENCODERS = frozenset(
+    {"bert", "camembert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta"}
+)
+WITHOUT_SDPA = frozenset({"deberta-v2", "mpnet"})
 Batch = Mapping[str, torch.Tensor]
 
 

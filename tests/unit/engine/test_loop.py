@@ -16,6 +16,7 @@ from finetide.engine.loop import Result, train
 from finetide.engine.progress import Curve
 from finetide.engine.specs import Data, PhaseSpec, ProbeSpec, Settings, TuneSpec
 from finetide.errors import ConfigError, DataError
+from finetide.layers.policies import Named
 from finetide.layers.rules import Rule
 from finetide.seeding import generator
 from finetide.task import Built, ModelSettings
@@ -28,7 +29,7 @@ PROBE = ProbeSpec((0.001, 0.01), 50)
 
 def spec(**changes: object) -> TuneSpec:
     given: dict[str, object] = {
-        "rules": (Rule("embeddings", "frozen"), Rule(".*", 1.0)),
+        "policy": (Rule(match="embeddings", lr="frozen"), Rule(match=".*", lr=1.0)),
         "epochs": 2,
         "steps": None,
         "learning_rate": 1e-3,
@@ -114,7 +115,7 @@ def test_frozen_weights_are_the_bases_and_the_proof_names_them(base: Path, tmp_p
 def test_killed_anywhere_and_resumed_it_ends_byte_equal(
     base: Path, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    phases: list[PhaseSpec] = [PROBE, spec(epochs=1), spec(epochs=1, rules=(Rule("head", 1.0), Rule(".*", "frozen")))]
+    phases: list[PhaseSpec] = [PROBE, spec(epochs=1), spec(epochs=1, policy=Named("head"))]
     whole, undisturbed, curve = run(base, tmp_path / "whole", phases)
     rng = random.Random(seed)
     original = tune.Tuner._step
@@ -151,7 +152,7 @@ def test_the_loop_is_plain_torch_step_by_step(base: Path, tmp_path: Path) -> Non
         if hasattr(module, "attention_dropout"):
             module.attention_dropout = 0.0
     start = {name: value.clone() for name, value in built.module.state_dict().items()}
-    phase = spec(epochs=1, rules=(Rule(".*", 1.0),))
+    phase = spec(epochs=1, policy=(Rule(match=".*", lr=1.0),))
     losses: list[float] = []
     original = tune.Tuner._step
     tuner = tune.Tuner(TASK, built, data, phase, settings(batch_tokens=24), 0)

@@ -322,5 +322,5 @@ def test_phases_become_plain_values() -> None:
     probe, tune = train.phase_specs(TrainParams.model_validate(given))
     assert probe == ProbeSpec((0.001, 0.01), 50)
     assert isinstance(tune, TuneSpec)
-    assert tune.rules == (Rule("embeddings", "frozen"), Rule(".*", 1.0))
+    assert tune.policy == (Rule(match="embeddings", lr="frozen"), Rule(match=".*", lr=1.0))
     assert (tune.epochs, tune.steps, tune.learning_rate) == (1, None, np.float64(1e-3))

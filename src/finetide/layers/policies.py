@@ -1,0 +1,104 @@
+"""Named layer policies: each is a list of rules, made from the structure of the model at hand.
+
+``full``: everything. ``head``: the task's own layers. ``last``: the top N blocks and what stands above them.
+``layerwise_decay``: everything, each block slower than the one above it (Clark et al. 2020, ELECTRA; Howard and Ruder
+2018 called it discriminative fine-tuning). ``bitfit``: biases and the head (Ben Zaken et al. 2022).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from finetide.errors import ConfigError
+from finetide.layers.rules import FROZEN, Plan, Rule, plan
+from finetide.layers.structure import Structure, block_range, read
+
+_BIAS = re.compile(r"(^|\.|_)bias$")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A policy by its name. ``value``: N of ``last``, the factor of ``layerwise_decay``; None for the others."""
+
+    name: str
+    value: float | None = None
+
+
+Policy = Named | tuple[Rule, ...]
+
+
+def resolve(policy: Policy, module: nn.Module, *, where: str) -> Plan:
+    """What the policy makes of each parameter of ``module``.
+
+    Args:
+        where: how messages call it, by its dotted path.
+
+    Raises:
+        ConfigError: see `finetide.layers.rules.plan`; or the policy needs blocks that the model does not have.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    structure = read(module)
+    rules = _rules(policy, structure, where) if isinstance(policy, Named) else _ranges(policy, structure, where)
+    return plan(names, rules, where=where)
+
+
+def _rules(policy: Named, structure: Structure, where: str) -> list[Rule]:
+    head = Rule(said="head", names=structure.head, lr=1.0)
+    rest = Rule(match=".*", said="all else", lr=FROZEN)
+    if policy.name == "full":
+        return [Rule(match=".*", lr=1.0)]
+    if policy.name == "head":
+        return [head, rest]
+    if policy.name == "bitfit":
+        if not any(_BIAS.search(name) for name in (*structure.below, *sum(structure.blocks, ()), *structure.above)):
+            raise ConfigError("bitfit tunes biases, and this model has none", where=where, fix="write last: N, or full")
+        return [head, Rule(match=_BIAS.pattern, said="biases", lr=1.0), rest]
+    count = len(structure.blocks)
+    if not count:
+        raise ConfigError(
+            f"{policy.name} needs a stack of blocks, and this model has none (or shares the weights of one)",
+            where=where,
+            fix="write full, head, or rules with match",
+        )
+    top = [head, *_some(Rule(said="above the blocks", names=structure.above, lr=1.0))]
+    if policy.name == "last":
+        wanted = int(policy.value or 0)
+        if wanted > count:
+            raise ConfigError(
+                f"the model has {count} blocks", where=f"{where}.last", found=wanted, fix=f"at most {count}; or full"
+            )
+        taken = tuple(name for block in structure.blocks[count - wanted :] for name in block)
+        return [*top, Rule(said=f"blocks {count - wanted} to {count - 1} of {count}", names=taken, lr=1.0), rest]
+    factor = float(policy.value or 0)
+    layers = [
+        Rule(said=f"block {index}", names=structure.blocks[index], lr=factor ** (count - index))
+        for index in reversed(range(count))
+    ]
+    return [*top, *layers, *_some(Rule(said="below the blocks", names=structure.below, lr=factor ** (count + 1)))]
+
+
+def _some(rule: Rule) -> list[Rule]:
+    """The rule, if it takes anything: not every model has a norm above its blocks."""
+    return [rule] if rule.names else []
+
+
+def _ranges(rules: Sequence[Rule], structure: Structure, where: str) -> list[Rule]:
+    """Rules over a range of blocks as rules over names."""
+    found = []
+    for place, rule in enumerate(rules):
+        if rule.blocks is None:
+            found.append(rule)
+            continue
+        try:
+            chosen = block_range(rule.blocks, len(structure.blocks))
+        except ValueError as error:
+            raise ConfigError(
+                str(error), where=f"{where}[{place}].blocks", found=rule.blocks, fix="blocks are counted from 0, below"
+            ) from error
+        names = tuple(name for index in chosen for name in structure.blocks[index])
+        found.append(Rule(said=f"blocks {rule.blocks}", names=names, lr=rule.lr, weight_decay=rule.weight_decay))
+    return found
