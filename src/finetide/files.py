@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from typing import Any
 from finetide.errors import IntegrityError
 
 CHUNK = 1 << 20
+_TEMPORARY = re.compile(r"\..+\.(\d+)-[a-z0-9_]{8}")
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -51,10 +54,39 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+def temporary_prefix(name: str) -> str:
+    """How everything begins that will become ``name`` when it is whole; `sweep` knows it by that."""
+    return f".{name}.{os.getpid()}-"
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left half done in ``folder``; what a living process writes is left alone."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is None or _is_alive(int(match[1])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # somebody else's
+        return True
+    return True
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace ``path`` atomically: a reader, or a crash, sees the old bytes or the new ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=temporary_prefix(path.name), dir=path.parent)
     try:
         with naming(path), os.fdopen(handle, "wb") as stream:
             stream.write(data)

@@ -26,7 +26,7 @@ CHANGING = (
     (re.compile(r"\d+(\.\d+)? ([GMk]i?B)\b"), r"N \2"),
     (re.compile(r"\d+\.\d{3,}(e-?\d+)?"), "N"),
     (re.compile(r"tmp[a-z0-9_]{8}"), "TMP"),
-    (re.compile(r"(/\.[a-z0-9-]*(\.[a-z]+)*[.-])[a-z0-9_]{8}\b"), r"\1TMP"),
+    (re.compile(r"(/\.[a-z0-9-]*(\.[a-z]+)*[.-])(\d+-)?[a-z0-9_]{8}\b"), r"\1TMP"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:+]+"), "TIME"),
     (re.compile(r"[^ '\"]*/(?=test_cause_[^ '\"]*/f/)test_cause_[^/]*/f/"), "../"),
     (re.compile(r'resolved path: "[^"\n]*"?'), "resolved path: …"),  # the message ends at a number of characters

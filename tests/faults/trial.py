@@ -24,7 +24,7 @@ TARGETS: tuple[Target, ...] = ("stage", "dvc", "run", "tree")
 ORPHAN_SECONDS = 10
 DONE = re.compile(r"^  ✓ (\w+) +[\d.]+ s +ran", re.MULTILINE)
 # What a killed writer may leave beside its target, all of it to be swept by the next run.
-LEFTOVERS = re.compile(r"(^|/)(\.keep-[^/]*|\.[^/]+\.[a-z0-9_]{8}|[^/]*\.lock(\.[^/]*)?)$")
+LEFTOVERS = re.compile(r"(^|/)(\.keep-[^/]*|\.[^/]+\.(\d+-)?[a-z0-9_]{8}|[^/]*\.lock(\.[^/]*)?)(/|$)")
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,9 @@ def stage(name: str, model: str) -> None:
     """Run one stage in this process; dvc.yaml calls this."""
     from importlib import import_module
 
-    from finetide.config.graph import stage_names
+    from finetide.config.graph import stage_files, stage_names
     from finetide.config.stage import Stage
+    from finetide.files import sweep
     from finetide.pipeline import codelock, dvc, journal
 
     dvc.die_with_parent()
@@ -131,6 +132,8 @@ def stage(name: str, model: str) -> None:
     started = time.monotonic()
     try:
         codelock.require_fresh(root, name, model)
+        for folder in {path.parent for path in stage_files(root, name, model).outs.values()}:
+            sweep(root / folder)
         import_module(f"finetide.stages.{name}").run(Stage.open(root, name, model))
     except BaseException as error:
         known = _known(error, root, name, model)

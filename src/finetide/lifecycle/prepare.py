@@ -13,11 +13,12 @@ from finetide.config.params import Params
 from finetide.config.train import TrainParams
 from finetide.contracts.window import Window
 from finetide.errors import ConfigError, ProjectError
-from finetide.files import write_text
+from finetide.files import sweep, write_text
 from finetide.lifecycle import outputs
 from finetide.lifecycle.restore import restore
 from finetide.pipeline import codelock, dvc
 from finetide.registry import history, ledger, raw, service
+from finetide.registry.alias import alias_path
 from finetide.registry.window import advance, read_window, window_path
 
 
@@ -33,6 +34,8 @@ def prepare(root: Path, model: str) -> list[str]:
     for stage in outputs.STAGES:  # one that is missing would be found hours later
         stage_files(root, stage, model)
     _check_pointers(raw.raw_folder(root, model))
+    for swept in (root, window_path(root, model).parent, raw.raw_folder(root, model), alias_path(root, model).parent):
+        sweep(swept)
     lines = _restore_champion(root, model)
     service.reconcile(root, model)
     lines += advance_window(root, model, ())

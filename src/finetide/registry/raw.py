@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from finetide.errors import DataError
-from finetide.files import naming, sha256_file
+from finetide.files import naming, sha256_file, temporary_prefix
 from finetide.registry.names import check_model
 
 # What finetide.data reads; a test compares. Parquet is packed inside: a second packing around it is not read.
@@ -99,7 +99,7 @@ def _candidates(folder: Path) -> Iterator[Path]:
 def _copy(source: Path, target: Path) -> None:
     """A kill leaves either nothing or the whole file under its name."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=temporary_prefix(target.name), dir=target.parent)
     try:
         with naming(target), source.open("rb") as reader, os.fdopen(handle, "wb") as writer:
             shutil.copyfileobj(reader, writer)

@@ -23,7 +23,7 @@ from finetide.errors import DataError
 from finetide.export import onnx_file, parity, quantise
 from finetide.export.card import write_card
 from finetide.export.pack import machine_kind, pack
-from finetide.files import canonical_json, read_json, sha256_bytes, sha256_file
+from finetide.files import canonical_json, read_json, sha256_bytes, sha256_file, temporary_prefix
 from finetide.runtime.graph import open_session, run_tokens
 from finetide.seeding import derive
 from finetide.task import Built, ModelSettings, Task
@@ -39,7 +39,7 @@ def run(stage: Stage) -> None:
     folder = stage.dep("model")
     task, built = _build(stage, folder)
     test = side(rows, "test")
-    with tempfile.TemporaryDirectory(dir=stage.out("bundle").parent, prefix=".bundle-") as scratch:
+    with tempfile.TemporaryDirectory(dir=stage.out("bundle").parent, prefix=temporary_prefix("bundle")) as scratch:
         made = Path(scratch) / "bundle"
         made.mkdir()
         onnx_file.export(
