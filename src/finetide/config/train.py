@@ -153,6 +153,9 @@ class TrainParams(Section):
     batch_rows: PositiveInt = Field(description="rows an optimizer step")
     batch_tokens: PositiveInt = Field(description="padded tokens a forward pass; larger batches are accumulated")
     precision: Literal["auto", "fp32", "bf16"] = Field(description="auto: bf16 where the machine computes in it")
+    prefix_cache_gib: NotNegative = Field(
+        description="disk for activations of frozen blocks, which then run once and not in every epoch; 0: none"
+    )
     replay: Replay = Field(description="share of the reference training rows that are mixed with the incoming ones")
     checkpoint_every_steps: PositiveInt = Field(description="a killed run loses at most this much work")
     phases: list[Phase] = Field(min_length=1, description="run in order; the best on validation is kept")

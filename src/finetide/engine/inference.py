@@ -7,7 +7,8 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,15 @@ from finetide.task import Built, Examples, Task
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 Batch = Mapping[str, torch.Tensor]
+Around = Callable[[Sequence[int]], AbstractContextManager[None]]
 Step = Callable[[torch.nn.Module, Batch], torch.Tensor]
 # Results kept in a cache folder; the least recently used go first.
 CACHED = 16
+
+
+def nowhere(_: Sequence[int]) -> AbstractContextManager[None]:
+    """A context that changes nothing."""
+    return nullcontext()
 
 
 def embed(
@@ -48,12 +55,17 @@ def embed(
     return result
 
 
-def predict(task: Task, built: Built, examples: Examples, *, batch_tokens: int, precision: str = "fp32") -> FloatArray:
+def predict(
+    task: Task, built: Built, examples: Examples, *, batch_tokens: int, precision: str = "fp32",
+    around: Around = nowhere,
+) -> FloatArray:  # fmt: skip
     """The model's outputs, [rows, labels] float32, in the order of ``examples``.
 
     fp32 unless told otherwise: what is reported, and compared with the exported file, is not rounded for speed.
+
+    Args: around: a context for each batch of rows, see `finetide.engine.prefix`.
     """
-    return _over(task, built, examples, task.outputs, batch_tokens, precision, "predicting")
+    return _over(task, built, examples, task.outputs, batch_tokens, precision, "predicting", around)
 
 
 def to_device(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
@@ -61,8 +73,9 @@ def to_device(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def _over(
-    task: Task, built: Built, examples: Examples, step: Step, batch_tokens: int, precision: str, what: str
-) -> FloatArray:
+    task: Task, built: Built, examples: Examples, step: Step, batch_tokens: int, precision: str, what: str,
+    around: Around = nowhere,
+) -> FloatArray:  # fmt: skip
     device = choose_device()
     chosen = choose(precision, device)
     module = built.module.to(device)
@@ -76,7 +89,7 @@ def _over(
     ):
         for index in batches:
             batch = to_device(task.collate(built, examples, index), device)
-            with chosen.autocast(device):
+            with chosen.autocast(device), around(index):
                 values = step(module, batch)
             parts.append((index, values.float().cpu().numpy()))
             bar.update(len(index))

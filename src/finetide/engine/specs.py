@@ -53,7 +53,8 @@ PhaseSpec = ProbeSpec | TuneSpec
 
 @dataclass(frozen=True)
 class Settings:
-    """``feature_cache``: folder for embeddings of frozen models, or None."""
+    """``feature_cache``: folder for embeddings of frozen models, ``prefix_cache``: for activations of frozen prefixes,
+    which may take ``prefix_cache_gib`` of disk; or None."""
 
     seed: int
     batch_rows: int
@@ -61,6 +62,8 @@ class Settings:
     precision: str
     checkpoint_every_steps: int
     feature_cache: Path | None
+    prefix_cache: Path | None = None
+    prefix_cache_gib: float = 0.0
 
 
 @dataclass(frozen=True)

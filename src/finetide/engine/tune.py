@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,8 +12,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from finetide.engine import batches, checkpoint, schedule
-from finetide.engine.inference import predict
+from finetide.engine import batches, checkpoint, prefix, schedule
+from finetide.engine.inference import Around, nowhere, predict
 from finetide.engine.precision import choose, choose_device
 from finetide.engine.progress import Curve, Progress
 from finetide.engine.specs import (
@@ -97,6 +97,8 @@ class Tuner:
         self.accelerator = Accelerator(mixed_precision=mixed, cpu=self.device.type == "cpu")
         self.names = [name for group in self.plan.groups for name in group.names]
         self.optimizer = self._optimizer()
+        self.around_train: Around = nowhere
+        self.around_validation: Around = nowhere
 
     def run(
         self, curve: Curve, store: Store, resumed: tuple[State, dict[str, Any]] | None
@@ -104,10 +106,11 @@ class Tuner:
         """Returns: the phase's result, the best weights seen (its first ones included), the proof of freezing."""
         at = Progressed()
         with frozen(self.module, self.plan.frozen) as proof:
+            told = self._keep_prefix(proof)
             if resumed is None:
                 torch.manual_seed(derive(self.settings.seed, "dropout", self.index))
                 best = self._snapshot()
-                at.decisions = [*self.plan.lines, f"{self.precision.name}: {self.precision.reason}"]
+                at.decisions = [*self.plan.lines, f"{self.precision.name}: {self.precision.reason}", *told]
                 at.best = self._evaluate(at, curve)
             else:
                 tensors, state = resumed
@@ -116,6 +119,21 @@ class Tuner:
                 self._restore(tensors, store.initial)
             self._loop(at, best, curve, store)
         return self._result(at), best, dict(proof)
+
+    def _keep_prefix(self, proof: Mapping[str, str]) -> list[str]:
+        """Let passes start above the frozen blocks, where that pays. Returns: a line that says so, or why not."""
+        folder, budget = self.settings.prefix_cache, self.settings.prefix_cache_gib
+        cut = prefix.find(self.module, self.plan.frozen)
+        if cut is None or folder is None or budget == 0 or self.total <= self.per_epoch:
+            return []  # nothing is frozen from the bottom up, or every row is seen once
+        found = prefix.prepare(
+            self.task, self.built, cut, {"train": self.data.train, "validation": self.data.validation}, proof, folder,
+            batch_tokens=self.settings.batch_tokens, precision=self.precision, device=self.device, budget_gib=budget,
+        )  # fmt: skip
+        if isinstance(found, str):
+            return [found]
+        self.around_train, self.around_validation = found.around("train"), found.around("validation")
+        return [found.decision]
 
     def _loop(self, at: Progressed, best: State, curve: Curve, store: Store) -> None:
         order: list[list[int]] = []
@@ -146,7 +164,7 @@ class Tuner:
         by_length = sorted(rows, key=lambda row: -int(examples.lengths[row]))
         for index in batches.cut(by_length, examples.lengths, self.settings.batch_tokens):
             batch = {name: value.to(self.device) for name, value in self._collate(examples, index).items()}
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), self.around_train(index):
                 outputs = self.task.outputs(self.module, batch)
             loss = self.task.loss(outputs.float(), batch).sum() / len(rows)
             self.accelerator.backward(loss)
@@ -168,7 +186,7 @@ class Tuner:
         return summed
 
     def _evaluate(self, at: Progressed, curve: Curve) -> Score:
-        score = evaluate(self.task, self.built, self.data.validation, self.settings)
+        score = evaluate(self.task, self.built, self.data.validation, self.settings, self.around_validation)
         rate = schedule.factor(
             max(0, at.step - 1), self.total, schedule=self.spec.schedule, warmup_share=self.spec.warmup_share
         )
@@ -266,11 +284,10 @@ class Tuner:
         checkpoint.set_random_state(checkpoint.unpack("random", tensors))
 
 
-def evaluate(task: Task, built: Built, examples: Examples, settings: Settings) -> Score:
-    """Accuracy and mean loss over the validation rows."""
-    outputs = torch.from_numpy(
-        predict(task, built, examples, batch_tokens=settings.batch_tokens, precision=settings.precision)
-    )
+def evaluate(task: Task, built: Built, examples: Examples, settings: Settings, around: Around = nowhere) -> Score:
+    """Accuracy and mean loss over the validation rows. Args: around: see `finetide.engine.prefix`."""
+    tokens, precision = settings.batch_tokens, settings.precision
+    outputs = torch.from_numpy(predict(task, built, examples, batch_tokens=tokens, precision=precision, around=around))
     targets = {"targets": torch.from_numpy(np.asarray(examples.targets))}
     loss = task.loss(outputs, targets).double().mean()
     accuracy = (outputs.argmax(1) == targets["targets"]).double().mean()

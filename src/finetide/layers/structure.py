@@ -8,7 +8,7 @@ stages of ResNet, ConvNeXt, Swin), those are the blocks.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -24,14 +24,22 @@ HEAD = "head."
 class Structure:
     """The names of all parameters, each in one place.
 
-    ``below``: what the first block's input is made of. ``blocks``: in the order of the forward pass. ``above``: norms
-    and projections after the last block. ``head``: the task's own layers.
+    ``below``: what the first block's input is made of. ``blocks``: in the order of the forward pass; ``paths``: the
+    submodules that they are. ``above``: norms and projections after the last block. ``head``: the task's own layers.
     """
 
     below: tuple[str, ...]
     blocks: tuple[tuple[str, ...], ...]
     above: tuple[str, ...]
     head: tuple[str, ...]
+    paths: tuple[str, ...] = ()
+
+    def frozen_prefix(self, frozen: Collection[str]) -> int:
+        """How many blocks, from the bottom up, are frozen whole, with everything below them."""
+        if not set(self.below) <= set(frozen):
+            return 0
+        whole = [set(block) <= set(frozen) for block in self.blocks]
+        return next((place for place, held in enumerate(whole) if not held), len(whole))
 
 
 def read(module: nn.Module) -> Structure:
@@ -56,7 +64,8 @@ def read(module: nn.Module) -> Structure:
             blocks[at].append(name)  # between two blocks, such as the reduction before a stage: part of the next
         else:
             above.append(name)
-    return Structure(tuple(below), tuple(map(tuple, blocks)), tuple(above), tuple(head))
+    paths = tuple(prefix.removesuffix(".") for prefix in prefixes)
+    return Structure(tuple(below), tuple(map(tuple, blocks)), tuple(above), tuple(head), paths)
 
 
 def _stack(module: nn.Module) -> list[str]:

@@ -130,6 +130,8 @@ def _settings(stage: Stage, params: TrainParams) -> Settings:
         precision=params.precision,
         checkpoint_every_steps=params.checkpoint_every_steps,
         feature_cache=stage.root / ".finetide" / "cache" / "features",
+        prefix_cache=stage.root / ".finetide" / "cache" / "prefix",
+        prefix_cache_gib=params.prefix_cache_gib,
     )
 
 

@@ -77,7 +77,7 @@ class Project:
             base={"source": "path:base", "revision": None, "sha256": sha256},
             train={
                 "max_length": 32, "batch_rows": 16, "batch_tokens": 128, "checkpoint_every_steps": 2,
-                "precision": "fp32", "phases": phases or [PROBE, TUNE],
+                "prefix_cache_gib": 1.0, "precision": "fp32", "phases": phases or [PROBE, TUNE],
             },
         )  # fmt: skip
         (root / "finetide.lock").write_text(json.dumps({"stages": {MODEL: {"train": {"code": "abc"}}}}))
@@ -317,7 +317,8 @@ def test_validation_takes_labelled_rows_of_both_roles() -> None:
 def test_phases_become_plain_values() -> None:
     given = {
         "start": "base", "max_length": 32, "pooling": "mean", "dropout": 0.1, "batch_rows": 8, "batch_tokens": 64,
-        "precision": "fp32", "replay": 1.0, "checkpoint_every_steps": 5, "phases": [PROBE, TUNE],
+        "precision": "fp32", "replay": 1.0, "checkpoint_every_steps": 5, "prefix_cache_gib": 1.0,
+        "phases": [PROBE, TUNE],
     }  # fmt: skip
     probe, tune = train.phase_specs(TrainParams.model_validate(given))
     assert probe == ProbeSpec((0.001, 0.01), 50)
