@@ -43,6 +43,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         port = free.getsockname()[1]
     env = {**environment(), "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     env.pop("PREFECT_API_URL", None)
+    # The server asks GitHub for Prefect's list of worker types and has a copy for when it cannot (docs/privacy.md).
+    env["HTTPS_PROXY"] = "http://127.0.0.1:9"
     log = (home / "server.log").open("w")
     process = subprocess.Popen(
         [BIN / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
