@@ -31,7 +31,7 @@ from prefect.states import Completed, Failed  # noqa: E402
 from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 
 from finetide.lifecycle.conclude import EXIT_CODES, Conclusion, conclude  # noqa: E402
-from finetide.lifecycle.prepare import prepare  # noqa: E402
+from finetide.lifecycle.prepare import prepare, repin  # noqa: E402
 from finetide.lifecycle.run import closing_lines, graph_of, nothing_to_do, training_needed  # noqa: E402
 from finetide.pipeline.dvc import run_lock  # noqa: E402
 from finetide.pipeline.graph import Graph, ancestors, order  # noqa: E402
@@ -59,7 +59,7 @@ def can_retry(_task: Any, _run: Any, state: State[Any]) -> bool:
 def stage(root: str, address: str, stale: bool, upstream: list[dict[str, Any]]) -> dict[str, Any]:
     """Run one stage unless it is clean and nothing before it ran; raise the stage's own error when it fails."""
     logger = get_run_logger()
-    if not stale and all(before["state"] == "cached" for before in upstream):
+    if not stale and not any(before["touched"] for before in upstream):
         run = StageRun(address, "cached", 0.0, 0, "")
     else:
         run = run_stage(
@@ -69,7 +69,7 @@ def stage(root: str, address: str, stale: bool, upstream: list[dict[str, Any]]) 
         raise_failure(run)
     name, model = address.split("@")
     artifacts.after_stage(Path(root), model, name)
-    return {"stage": address, "state": run.state, "seconds": run.seconds}
+    return {"stage": address, "state": run.state, "seconds": run.seconds, "touched": run.touched}
 
 
 @task(name="advance", cache_policy=NO_CACHE, persist_result=False)
@@ -132,6 +132,8 @@ def _retrain(root: Path, model: str) -> State[Any]:
     for line in advance_window(str(root), model):
         get_run_logger().info("%s", line)
     graph = graph_of(root, model)
+    for line in repin(root, model, graph):
+        get_run_logger().info("%s", line)
     stale = dirty(root, graph)
     gate = f"gate@{model}"
     before_gate = [name for name in order(graph) if name in ancestors(graph, gate)]

@@ -27,7 +27,9 @@ from finetide.errors import FinetideError, InputError, ProjectError, of_system
 @click.option("--incoming", multiple=True, type=click.Path(path_type=Path), help="New data to adapt to; repeat.")
 @click.option("--text", required=True, help="Column with the text.")
 @click.option("--label", required=True, help="Column with the label.")
-@click.option("--split-col", help="Column that says train, validation or test; without it we split by content.")
+@click.option(
+    "--split-col", help="Column that says train, validation (val, dev) or test; without it we split by content."
+)
 @click.option("--group-col", help="Rows that share its value stay on one side of the split.")
 @click.option(
     "--encoding",

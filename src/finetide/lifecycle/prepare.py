@@ -17,9 +17,12 @@ from finetide.files import sweep, write_text
 from finetide.lifecycle import outputs
 from finetide.lifecycle.restore import restore
 from finetide.pipeline import codelock, dvc
+from finetide.pipeline.graph import Graph
+from finetide.pipeline.run import dirty, modified
 from finetide.registry import history, ledger, raw, service
 from finetide.registry.alias import alias_path
 from finetide.registry.window import advance, read_window, window_path
+from finetide.registry.window import repin as window_repin
 
 
 def prepare(root: Path, model: str) -> list[str]:
@@ -48,6 +51,25 @@ def prepare(root: Path, model: str) -> list[str]:
     if not keep.exists():
         write_text(keep, "")
     return lines
+
+
+def repin(root: Path, model: str, graph: Graph) -> list[str]:
+    """A champion went into service since the window was pinned, and now a setting or the code has changed: what is
+    trained from here on has to be judged against that champion. One line for each thing that changed.
+    """
+    entries = ledger.read(root, model)
+    champion = history.champion(entries)
+    pinned = read_window(root, model).champion
+    if champion is None or (pinned is not None and pinned.hash == champion.bundle_hash):
+        return []
+    if not dirty(root, graph):
+        verdict = outputs.judge(root, model)
+        known = {champion.bundle_hash, *history.withdrawn(entries)}
+        if verdict is None or verdict.challenger_hash in known:
+            return []
+    elif not modified(root, graph):
+        return []
+    return window_repin(root, model, load_section(root, f"models.{model}.train", TrainParams).start)
 
 
 def advance_window(root: Path, model: str, files: Sequence[Path]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from finetide.lifecycle import outputs
 from finetide.lifecycle.conclude import Conclusion, conclude, training_needed
-from finetide.lifecycle.prepare import prepare
+from finetide.lifecycle.prepare import prepare, repin
 from finetide.pipeline.graph import Graph, ancestors, of_model, read
 from finetide.pipeline.run import StageRun, dirty, run_graph, worth_saying
 from finetide.registry.alias import read_alias
@@ -38,6 +38,8 @@ def run_model(root: Path, model: str, say: Say) -> Conclusion:
     for line in prepare(root, model):
         say(f"{model}: {line}")
     graph = graph_of(root, model)
+    for line in repin(root, model, graph):
+        say(f"{model}: {line}")
     found = _run_stages(root, model, graph, say) if dirty(root, graph) else conclude(root, model)
     for line in closing_lines(root, model, found):
         say(line)
@@ -72,9 +74,9 @@ def _run_stages(root: Path, model: str, graph: Graph, say: Say) -> Conclusion:
     needed, reason = training_needed(root, model)
     say(f"  policy: {'train' if needed else 'no training'}: {reason}")
     if needed:
-        ran = [run.stage for run in before if run.state == "ran"]
+        touched = [run.stage for run in before if run.touched]
         after = run_graph(
-            root, graph, on_stage=start, on_done=done, on_line=echo, only=set(graph) - to_gate, ran_before=ran
+            root, graph, on_stage=start, on_done=done, on_line=echo, only=set(graph) - to_gate, touched_before=touched
         )
         if after[-1].state == "failed":
             return _failed(root, model, after[-1])

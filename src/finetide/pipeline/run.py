@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,13 +19,17 @@ _CACHED = ("is cached - skipping run", "didn't change, skipping")
 
 @dataclass(frozen=True)
 class StageRun:
-    """``stage`` is the address, e.g. ``train@tickets``; ``seconds`` is wall time, DVC's own included."""
+    """``stage`` is the address, e.g. ``train@tickets``; ``seconds`` is wall time, DVC's own included.
+
+    ``touched``: DVC was asked, and may have brought other outputs back from its cache; what follows is to be asked too.
+    """
 
     stage: str
     state: State
     seconds: float
     exit_code: int
     error: str
+    touched: bool = False
 
 
 def dirty(root: Path, stages: Iterable[str]) -> set[str]:
@@ -32,6 +37,13 @@ def dirty(root: Path, stages: Iterable[str]) -> set[str]:
     wanted = list(stages)
     status: dict[str, Any] = dvc.json_output(root, ["status", "--json", *wanted])
     return set(status) & set(wanted)
+
+
+def modified(root: Path, stages: Iterable[str]) -> bool:
+    """Whether a setting, the code or a file that one of ``stages`` reads has changed; not whether one is missing."""
+    status: dict[str, Any] = dvc.json_output(root, ["status", "--json", *stages])
+    found = [part["changed deps"] for parts in status.values() for part in parts if "changed deps" in part]
+    return "modified" in json.dumps(found)
 
 
 def run_stage(root: Path, address: str, *, on_line: dvc.Line | None = None) -> StageRun:
@@ -45,7 +57,7 @@ def run_stage(root: Path, address: str, *, on_line: dvc.Line | None = None) -> S
         ran = not any(marker in outcome.output for marker in _CACHED)
         if not ran:
             journal.append(root, model, stage=name, state="cached", seconds=seconds)
-        return StageRun(address, "ran" if ran else "cached", seconds, 0, "")
+        return StageRun(address, "ran" if ran else "cached", seconds, 0, "", touched=True)
     # DVC ends with 255 whatever the stage said; the stage left its own code and words in the journal.
     failed = [
         event
@@ -67,16 +79,16 @@ def run_graph(
     on_done: Callable[[StageRun], None],
     on_line: dvc.Line | None = None,
     only: Iterable[str] | None = None,
-    ran_before: Iterable[str] = (),
+    touched_before: Iterable[str] = (),
 ) -> list[StageRun]:
     """Run the stages of ``graph`` (or those in ``only``) in order; stop at the first that fails.
 
-    DVC is asked once which stages are stale. A stage that is clean, and before which nothing ran (``ran_before``
-    included), is cached without a call.
+    DVC is asked once which stages are stale. A stage that is clean, and before which DVC did nothing
+    (``touched_before`` included), is cached without a call.
     """
     wanted = [stage for stage in order(graph) if only is None or stage in set(only)]
     stale = dirty(root, wanted)
-    moved = set(ran_before)
+    moved = set(touched_before)
     runs: list[StageRun] = []
     for stage in wanted:
         if stage not in stale and not moved.intersection(graph[stage]):
@@ -88,7 +100,7 @@ def run_graph(
         on_done(run)
         if run.state == "failed":
             return runs
-        if run.state == "ran":
+        if run.touched:
             moved.add(stage)
     return runs
 

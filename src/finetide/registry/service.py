@@ -206,7 +206,7 @@ def _may_promote(entries: Entries, judge: JudgeVerdict, *, forced: bool) -> None
     in_service = current.bundle_hash if current else None
     if in_service not in (judge.champion_hash, challenger):
         raise GateError(
-            f"it was judged against {judge.champion_hash or 'no champion'}, but {in_service or 'none'} is in service",
+            f"it was judged against {_short(judge.champion_hash)}, but {_short(in_service)} is in service",
             fix="run again: finetide run",
         )
 
@@ -246,3 +246,7 @@ def _reason(text: str) -> str:
     if not text.strip():
         raise InputError("a reason is needed: the ledger says why", found=text, fix="say it in a few words after --why")
     return text.strip()
+
+
+def _short(bundle_hash: str | None) -> str:
+    return f"{bundle_hash[:12]}…" if bundle_hash else "no champion"

@@ -96,6 +96,17 @@ def advance(root: Path, model: str, files: Sequence[Path] | None, start: Start) 
     return moved, changes
 
 
+def repin(root: Path, model: str, start: Start) -> list[str]:
+    """Let the challengers of this window, whose roles stay, meet the champion now in service. Returns what changed."""
+    window, entries = read_window(root, model), ledger.read(root, model)
+    champion = history.champion(entries)
+    moved = window.model_copy(update={"champion": _pin(champion), "start": start if champion else "base"})
+    changes = describe(window, moved, entries)
+    if changes:
+        moved.write(window_path(root, model))
+    return changes
+
+
 def scan(window: Window, folder: Path) -> dict[str, str]:
     """Path → SHA-256: first the window's files in their order, then the new ones by name.
 
