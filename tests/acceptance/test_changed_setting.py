@@ -1,4 +1,4 @@
-"""A setting is changed between two files: the new challenger meets the champion in service, and putting it back works."""
+"""A setting is changed between two files: the challenger meets the champion in service; putting it back works."""
 
 from __future__ import annotations
 
