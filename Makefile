@@ -28,7 +28,7 @@ test: $(READY) ## the default tests, under ten minutes on two cores (ARGS="-k wo
 	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-slow: $(READY) ## the slow tests: the calendar, equal bytes, a bare environment
-	@$(BIN)/python -m pytest -q -m slow
+	@$(BIN)/python -m pytest -q -m slow -n 2 --dist worksteal
 
 test-long: $(READY) ## whole runs on public data sets in ../shared/data, tens of minutes
 	@$(BIN)/python -m pytest -q -s -m long
@@ -51,7 +51,7 @@ docs: $(READY) ## build the manual into site/ (open site/index.html; no server n
 	@echo "site/index.html"
 
 causes: $(READY) ## run every cause of an error and write docs/causes.md from what is said
-	@made=$$(mktemp -d) && FT_CAUSES=$$made $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/bad_input/test_causes.py::test_cause && PYTHONPATH=tests $(BIN)/python -m bad_input.page $$made
+	@made=$$(mktemp -d) && FT_CAUSES=$$made $(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "slow or not slow" tests/bad_input/test_causes.py::test_cause && PYTHONPATH=tests $(BIN)/python -m bad_input.page $$made
 
 faults: $(READY) ## a thousand kills; goes on where docs/faults.jsonl ends, and writes docs/faults.md (hours)
 	@$(BIN)/python tests/faults/run.py --kills 1000 --workers 2

@@ -22,7 +22,8 @@ def table() -> str:
     for one in settings():
         if one.phase != phase:
             phase = one.phase
-            rows.append(f"| **`train.phases[]` of kind `{phase}`** | | |")
+            also = ", besides those of `tune`" if phase == "adapt" else ""
+            rows.append(f"| **`train.phases[]` of kind `{phase}`{also}** | | |")
         rows.append(f"| `{one.key}` | {one.type} | {one.meaning} |")
     return HEADER + "\n".join(rows) + "\n"
 

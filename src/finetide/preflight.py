@@ -116,20 +116,23 @@ def _base(root: Path, name: str, params: ModelParams) -> str:
 def _layers(root: Path, name: str, params: ModelParams) -> str:
     """The rules against the real model's parameters: the one check here that loads torch."""
     from finetide import tasks
-    from finetide.layers.policies import resolve
+    from finetide.layers.course import course
     from finetide.stages.train import layer_policy
     from finetide.task import ModelSettings
 
     train = params.train
     settings = ModelSettings(("a", "b"), train.max_length, train.pooling, train.dropout)
-    built = tasks.load(params.task).build(base.resolve(params.base, root), settings, seed=params.seed)
-    names = [parameter for parameter, _ in built.module.named_parameters()]
+    task = tasks.load(params.task)
+    plain = task.build(base.resolve(params.base, root), settings, seed=params.seed)
     said = []
     for place, phase in enumerate(train.phases):
-        if phase.kind == "tune":
-            where = f"{PARAMS_FILE}: models.{name}.train.phases[{place}].layers"
-            planned = resolve(layer_policy(phase.layers), built.module, where=where)
-            said.append(f"phase {place + 1} tunes {len(planned.trainable)} of {len(names)} tensors")
+        if phase.kind not in ("tune", "adapt"):
+            continue
+        built = plain if phase.kind == "tune" else task.objective(phase.objective).wrap(plain, seed=params.seed)
+        where = f"{PARAMS_FILE}: models.{name}.train.phases[{place}].layers"
+        planned = course(layer_policy(phase.layers), built.module, 1000, where=where).first
+        count = len(planned.trainable) + len(planned.frozen)
+        said.append(f"phase {place + 1} {phase.kind}s {len(planned.trainable)} of {count} tensors")
     return "; ".join(said) or "the head alone"
 
 

@@ -66,7 +66,43 @@ class ExportSpec:
     output: str
 
 
-class Task(Protocol):
+class Trainable(Protocol):
+    """What the training loop needs of a task, or of another objective for the same weights.
+
+    ``draws``: whether `collate` gives other inputs for another seed.
+    """
+
+    draws: bool
+
+    def collate(
+        self, built: Built, examples: Examples, index: Sequence[int], *, seed: int | None = None
+    ) -> dict[str, torch.Tensor]:
+        """A padded batch of the chosen examples, with ``targets`` [batch] int64 beside the model's inputs.
+
+        Args: seed: of what is drawn for this batch, such as masks; None: the same each time, for scoring.
+        """
+
+    def outputs(self, module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """What the model predicts, for a classifier logits of shape [batch, labels], float32."""
+
+    def loss(self, outputs: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Loss of each row, shape [batch], float32; the engine weighs and averages."""
+
+    def score(self, outputs: torch.Tensor, examples: Examples) -> tuple[float, float]:
+        """Validation metric (0 to 1, more is better) and mean loss of all rows' ``outputs``, in their order."""
+
+
+class Objective(Trainable, Protocol):
+    """Another objective for a family's weights, such as masked-language modelling."""
+
+    def wrap(self, built: Built, *, seed: int) -> Built:
+        """The objective's model around the same submodules: what it learns, ``built`` has learned.
+
+        Raises: ConfigError: this model cannot be trained so.
+        """
+
+
+class Task(Trainable, Protocol):
     """What a family supplies."""
 
     name: str
@@ -80,17 +116,11 @@ class Task(Protocol):
     def encode(self, built: Built, rows: pd.DataFrame) -> Examples:
         """Rows (contracts.rows) → examples, in the same order."""
 
-    def collate(self, built: Built, examples: Examples, index: Sequence[int]) -> dict[str, torch.Tensor]:
-        """A padded batch of the chosen examples, with ``targets`` [batch] int64 beside the model's inputs."""
-
     def features(self, module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """What the head sees, shape [batch, hidden], float32."""
 
-    def outputs(self, module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """What the model predicts, for a classifier logits of shape [batch, labels], float32."""
-
-    def loss(self, outputs: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Loss of each row, shape [batch], float32; the engine weighs and averages."""
+    def objective(self, name: str) -> Objective:
+        """Raises: ConfigError: the family has no such objective."""
 
     def export(self, built: Built) -> ExportSpec:
         """How this model becomes ONNX."""

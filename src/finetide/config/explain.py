@@ -11,15 +11,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from finetide.config.params import ModelParams
-from finetide.config.train import ProbePhase, TunePhase
+from finetide.config.train import AdaptPhase, AveragePhase, ProbePhase, TunePhase
 from finetide.errors import InputError
 
-PHASES: dict[str, type[BaseModel]] = {"probe": ProbePhase, "tune": TunePhase}
+PHASES: dict[str, type[BaseModel]] = {
+    "probe": ProbePhase, "tune": TunePhase, "adapt": AdaptPhase, "average": AveragePhase,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Setting:
-    """``key`` is dotted, below ``models.NAME``, with ``[]`` for an item of a list; ``phase``: the kind that has it."""
+    """``key`` is dotted, below ``models.NAME``, with ``[]`` for an item of a list; ``phase``: the first kind
+    that has it."""
 
     key: str
     type: str
@@ -28,10 +31,12 @@ class Setting:
 
 
 def settings() -> list[Setting]:
-    """All of them, in the order of the file; those of the phases last."""
+    """All of them, in the order of the file; those of the phases last. What several kinds share comes once."""
     found = list(_walk(ModelParams.model_json_schema(by_alias=True), "", None))
     for kind, model in PHASES.items():
-        found += _walk(model.model_json_schema(by_alias=True), "train.phases[].", kind)
+        known = {(one.key, one.type, one.meaning) for one in found}
+        of_kind = _walk(model.model_json_schema(by_alias=True), "train.phases[].", kind)
+        found += [one for one in of_kind if (one.key, one.type, one.meaning) not in known]
     return found
 
 

@@ -73,27 +73,52 @@ class LayerwiseDecay(Section):
     layerwise_decay: OpenShare = Field(description="factor from a block to the one below it")
 
 
+class Gradual(Section):
+    """The head learns alone at first, then one block after the other from the top."""
+
+    gradual: Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] = Field(
+        description="share of the phase's steps after which everything learns"
+    )
+
+
+class Progressive(Section):
+    """Everything learns at first; from the bottom, what has stopped moving is frozen."""
+
+    progressive: OpenShare = Field(
+        description="a block has stopped when its speed falls below this share of the highest it had"
+    )
+
+
 def _kind_of_policy(value: Any) -> str | None:
     if isinstance(value, list):
         return "policy-rules"
     if isinstance(value, str):
         return "policy-name" if value in NAMED_POLICIES else None
-    for kind, model in (("policy-last", LastBlocks), ("policy-decay", LayerwiseDecay)):
+    for kind, model in POLICIES_WITH_A_NUMBER.items():
         if isinstance(value, model) or (isinstance(value, dict) and set(value) == set(model.model_fields)):
             return kind
     return None
 
 
 NAMED_POLICIES = ("full", "head", "bitfit")
+POLICIES_WITH_A_NUMBER: dict[str, type[Section]] = {
+    "policy-last": LastBlocks,
+    "policy-decay": LayerwiseDecay,
+    "policy-gradual": Gradual,
+    "policy-progressive": Progressive,
+}
 LayerPolicy = Annotated[
     Annotated[list[LayerRule], Field(min_length=1), Tag("policy-rules")]
     | Annotated[Literal["full", "head", "bitfit"], Tag("policy-name")]
     | Annotated[LastBlocks, Tag("policy-last")]
-    | Annotated[LayerwiseDecay, Tag("policy-decay")],
+    | Annotated[LayerwiseDecay, Tag("policy-decay")]
+    | Annotated[Gradual, Tag("policy-gradual")]
+    | Annotated[Progressive, Tag("policy-progressive")],
     Discriminator(
         _kind_of_policy,
         custom_error_type="layer_policy",
-        custom_error_message="must be full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, or a list of rules",
+        custom_error_message="must be full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, {gradual: SHARE},"
+        " {progressive: FACTOR}, or a list of rules",
     ),
 ]
 
@@ -122,13 +147,12 @@ class ProbePhase(Section):
     max_iterations: PositiveInt = Field(description="limit of the L-BFGS solver")
 
 
-class TunePhase(Section):
-    """Gradient descent with a layer policy."""
+class DescentPhase(Section):
+    """What every phase of gradient descent has."""
 
-    kind: Literal["tune"] = Field(description="gradient descent with a layer policy")
     layers: LayerPolicy = Field(
-        description="which layers learn: full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, or ordered rules"
-        " that cover every parameter"
+        description="which layers learn: full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, {gradual: SHARE},"
+        " {progressive: FACTOR}, or ordered rules that cover every parameter"
     )
     duration: Duration
     learning_rate: Positive = Field(description="of AdamW at its peak; rules multiply it")
@@ -140,7 +164,32 @@ class TunePhase(Section):
     evaluations_per_epoch: PositiveInt = Field(description="validations in each epoch, evenly spaced")
 
 
-Phase = Annotated[ProbePhase | TunePhase, Field(discriminator="kind")]
+class TunePhase(DescentPhase):
+    """Gradient descent with a layer policy."""
+
+    kind: Literal["tune"] = Field(description="gradient descent with a layer policy")
+
+
+class AdaptPhase(DescentPhase):
+    """Gradient descent on texts without labels, before the labels are learned."""
+
+    kind: Literal["adapt"] = Field(description="training on the rows' inputs alone, to know the domain first")
+    objective: Literal["masked-language"] = Field(description="masked-language: guess words that are masked")
+    rows: Literal["incoming", "all"] = Field(description="of which role, with a label or without")
+
+
+class AveragePhase(Section):
+    """Mix the weights of two phases; a mixture stays only if it is better on validation than both."""
+
+    kind: Literal["average"] = Field(description="mixtures of the weights of two phases before it")
+    between: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] = Field(
+        description="numbers of two earlier phases, the first phase being 1"
+    )
+    shares: Annotated[list[OpenShare], Field(min_length=1)] = Field(description="of the second phase's weights, to try")
+
+
+Phase = Annotated[ProbePhase | TunePhase | AdaptPhase | AveragePhase, Field(discriminator="kind")]
+LABELLED_KINDS = ("probe", "tune")
 
 
 class TrainParams(Section):
@@ -159,3 +208,21 @@ class TrainParams(Section):
     replay: Replay = Field(description="share of the reference training rows that are mixed with the incoming ones")
     checkpoint_every_steps: PositiveInt = Field(description="a killed run loses at most this much work")
     phases: list[Phase] = Field(min_length=1, description="run in order; the best on validation is kept")
+
+    @field_validator("phases")
+    @classmethod
+    def _phases_fit(cls, phases: list[Phase]) -> list[Phase]:
+        kinds = [phase.kind for phase in phases]
+        if not set(kinds) & set(LABELLED_KINDS):
+            raise ValueError("none of the phases learns the labels; add one of kind probe or tune")
+        for place, phase in enumerate(phases):
+            if not isinstance(phase, AveragePhase):
+                continue
+            first, second = phase.between
+            if not (0 < first <= place and 0 < second <= place and first != second):
+                raise ValueError(
+                    f"phase {place + 1} averages phases {first} and {second}; name two different ones before it"
+                )
+            if "adapt" in (kinds[first - 1], kinds[second - 1]):
+                raise ValueError(f"phase {place + 1} averages an adapt phase, which has learned no labels")
+        return phases

@@ -8,11 +8,12 @@ from finetide.contracts.base import Contract
 
 
 class PhaseReport(Contract):
-    """``metric`` is the validation accuracy of the weights that the phase hands on. ``decisions``: one line each,
+    """``metric`` is the validation accuracy of the weights that the phase hands on; of an adapt phase, the share of
+    masked tokens that it guesses right. ``decisions``: one line each,
     e.g. which precision and why, which L2 won, why the phase ended."""
 
     index: int
-    kind: Literal["probe", "tune"]
+    kind: Literal["probe", "tune", "adapt", "average"]
     steps: int
     epochs: float
     rows_seen: int

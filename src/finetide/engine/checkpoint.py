@@ -75,7 +75,9 @@ def unpack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
 def delta(state: Mapping[str, torch.Tensor], initial: Mapping[str, torch.Tensor]) -> Tensors:
     """The tensors of ``state`` that differ from the weights that training started with: frozen ones need no place."""
     plain = {name: value.detach().cpu() for name, value in state.items()}
-    return {name: value for name, value in plain.items() if not torch.equal(value, initial[name])}
+    return {
+        name: value for name, value in plain.items() if name not in initial or not torch.equal(value, initial[name])
+    }
 
 
 def random_state() -> Tensors:
@@ -102,9 +104,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> Ten
 
 
 def set_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Give the optimizer its state back; that of parameters that it does not hold is left out."""
     state: dict[int, dict[str, torch.Tensor]] = {}
     for joined, value in tensors.items():
         name, _, key = joined.rpartition("|")
+        if name not in names:
+            continue
         state.setdefault(names.index(name), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 

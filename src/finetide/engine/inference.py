@@ -19,7 +19,7 @@ from tqdm import tqdm
 from finetide.engine.batches import by_length
 from finetide.engine.precision import choose, choose_device
 from finetide.files import sha256_file, write_bytes
-from finetide.task import Built, Examples, Task
+from finetide.task import Built, Examples, Task, Trainable
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 Batch = Mapping[str, torch.Tensor]
@@ -56,7 +56,7 @@ def embed(
 
 
 def predict(
-    task: Task, built: Built, examples: Examples, *, batch_tokens: int, precision: str = "fp32",
+    task: Trainable, built: Built, examples: Examples, *, batch_tokens: int, precision: str = "fp32",
     around: Around = nowhere,
 ) -> FloatArray:  # fmt: skip
     """The model's outputs, [rows, labels] float32, in the order of ``examples``.
@@ -73,7 +73,7 @@ def to_device(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def _over(
-    task: Task, built: Built, examples: Examples, step: Step, batch_tokens: int, precision: str, what: str,
+    task: Trainable, built: Built, examples: Examples, step: Step, batch_tokens: int, precision: str, what: str,
     around: Around = nowhere,
 ) -> FloatArray:  # fmt: skip
     device = choose_device()

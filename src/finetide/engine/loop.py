@@ -13,10 +13,21 @@ import numpy as np
 import torch
 
 from finetide.engine import checkpoint, probe
+from finetide.engine.average import average
 from finetide.engine.inference import embed
 from finetide.engine.precision import choose, choose_device
 from finetide.engine.progress import Curve, say
-from finetide.engine.specs import CurveRow, Data, PhaseResult, PhaseSpec, ProbeSpec, Score, Settings
+from finetide.engine.specs import (
+    AverageSpec,
+    CurveRow,
+    Data,
+    PhaseResult,
+    PhaseSpec,
+    ProbeSpec,
+    Score,
+    Settings,
+    TuneSpec,
+)
 from finetide.engine.tune import Store, Tuner, evaluate
 from finetide.errors import DataError
 from finetide.seeding import derive
@@ -28,7 +39,8 @@ State = dict[str, torch.Tensor]
 @dataclass(frozen=True)
 class Result:
     """``kept`` is the index of the phase whose weights ``built`` holds now. ``probe`` is the first probe phase's
-    solution, None without one. ``proof``: frozen tensor → SHA-256, the same before and after."""
+    solution, None without one. ``proof``: tensors that were frozen in every phase of gradient descent → SHA-256, the
+    same before and after."""
 
     phases: tuple[PhaseResult, ...]
     kept: int
@@ -75,7 +87,7 @@ def train(
     torch.manual_seed(derive(settings.seed, "training"))
     resumed = store.load()
     initial = _snapshot(built)
-    done = _Done.of(resumed, initial)
+    done = _Done.of(resumed, initial, phases)
     done.precision = choose(settings.precision, choose_device()).name
     if resumed:
         curve.restore([CurveRow(**row) for row in resumed[1]["curve"]])
@@ -90,33 +102,42 @@ def train(
         if isinstance(spec, ProbeSpec):
             result, state, found = _probe(task, built, data, spec, settings, curve, index)
             done.probe = done.probe or found
+        elif isinstance(spec, AverageSpec):
+            result, state = average(task, built, data, spec, settings, curve, done.states, index)
+        elif spec.objective is not None:
+            result, state, proof = _adapt(
+                task, built, data, spec, settings, curve, index, done.store(store, initial), initial, continued
+            )
+            done.prove(proof)
         else:
             tuner = Tuner(task, built, data, spec, settings, index)
             result, state, proof = tuner.run(curve, done.store(store, initial), continued)
-            done.proof.update(proof)
+            done.prove(proof)
         say(index, result)
         done.take(index, result, state)
         done.save(index, curve, store, initial)
     assert done.best is not None
     built.module.load_state_dict(done.best)
-    return Result(tuple(done.results), done.kept, _sentence(done), done.probe, done.proof, done.precision)
+    return Result(tuple(done.results), done.kept, _sentence(done), done.probe, done.proof or {}, done.precision)
 
 
 class _Done:
-    """Finished phases, and the best weights among them."""
+    """Finished phases, and the best weights among them. ``states``: what phases handed on that are averaged later."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: frozenset[int]) -> None:
         self.results: list[PhaseResult] = []
+        self.wanted = wanted
+        self.states: dict[int, State] = {}
         self.kept = 0
         self.best: State | None = None
         self.state: State | None = None
         self.probe: probe.Probe | None = None
-        self.proof: dict[str, str] = {}
+        self.proof: dict[str, str] | None = None
         self.precision = "fp32"
 
     @classmethod
-    def of(cls, resumed: tuple[State, dict[str, Any]] | None, initial: State) -> _Done:
-        done = cls()
+    def of(cls, resumed: tuple[State, dict[str, Any]] | None, initial: State, phases: Sequence[PhaseSpec]) -> _Done:
+        done = cls(frozenset(place for spec in phases if isinstance(spec, AverageSpec) for place in spec.between))
         if resumed is None or not resumed[1]["done"]["results"]:
             return done
         tensors, carried = resumed[0], resumed[1]["done"]
@@ -125,7 +146,11 @@ class _Done:
                 PhaseResult(**{**entry, "score": Score(**entry["score"]), "decisions": tuple(entry["decisions"])})
             )
         done.kept, done.proof = carried["kept"], carried["proof"]
-        done.best = {**initial, **checkpoint.unpack("done", tensors)}
+        done.states = {
+            int(place): {**initial, **checkpoint.unpack(f"state {place}", tensors)} for place in carried["states"]
+        }
+        if carried["candidate"]:
+            done.best = {**initial, **checkpoint.unpack("done", tensors)}
         done.state = {**initial, **checkpoint.unpack("last", tensors)}
         if carried["probe"] is not None:
             arrays = checkpoint.unpack("probe", tensors)
@@ -135,8 +160,16 @@ class _Done:
     def take(self, index: int, result: PhaseResult, state: State) -> None:
         self.results.append(result)
         self.state = state
+        if index in self.wanted:
+            self.states[index] = state
+        if result.kind == "adapt":  # its head is another, and its score no accuracy of labels
+            return
         if self.best is None or result.score.beats(self.results[self.kept].score):
             self.best, self.kept = state, index
+
+    def prove(self, proof: dict[str, str]) -> None:
+        """What was frozen in this phase and in all before it stays proved."""
+        self.proof = proof if self.proof is None else {name: self.proof[name] for name in self.proof if name in proof}
 
     def save(self, index: int, curve: Curve, checkpoints: checkpoint.Checkpoints, initial: State) -> None:
         """A checkpoint between phases."""
@@ -146,8 +179,11 @@ class _Done:
     def store(self, checkpoints: checkpoint.Checkpoints, initial: State) -> Store:
         """What is finished, as every checkpoint from here on carries it."""
         tensors: State = {}
-        if self.best is not None and self.state is not None:
+        if self.best is not None:
             tensors |= checkpoint.pack("done", checkpoint.delta(self.best, initial))
+        for place, state in self.states.items():
+            tensors |= checkpoint.pack(f"state {place}", checkpoint.delta(state, initial))
+        if self.state is not None:
             tensors |= checkpoint.pack("last", checkpoint.delta(self.state, initial))
         found = None
         if self.probe is not None:
@@ -157,6 +193,8 @@ class _Done:
         carried = {
             "results": [asdict(result) for result in self.results],
             "kept": self.kept,
+            "candidate": self.best is not None,
+            "states": sorted(self.states),
             "proof": self.proof,
             "probe": found,
         }
@@ -206,11 +244,35 @@ def _probe(
     return result, _snapshot(built), found
 
 
+def _adapt(
+    task: Task, built: Built, data: Data, spec: TuneSpec, settings: Settings, curve: Curve, index: int, carried: Store,
+    initial: State, continued: tuple[State, dict[str, Any]] | None,
+) -> tuple[PhaseResult, State, dict[str, str]]:  # fmt: skip
+    """Train the weights on another objective; the task's own head is left as it is."""
+    assert spec.objective is not None
+    found = data.inputs[spec.rows or ""]
+    if not all(len(examples.ids) for examples in found):
+        raise DataError(
+            "there are no such rows to adapt to", where=f"params.yaml: train.phases[{index}].rows", found=spec.rows,
+            fix="write rows: all, or leave the phase out until there are",
+        )  # fmt: skip
+    objective = task.objective(spec.objective)
+    wrapped = objective.wrap(built, seed=derive(settings.seed, "adapt", index))
+    start = {name: initial.get(name, value) for name, value in _snapshot(wrapped).items()}
+    store = Store(carried.checkpoints, start, carried.carried, carried.carried_state)
+    tuner = Tuner(objective, wrapped, Data(*found), spec, settings, index)
+    result, state, proof = tuner.run(curve, store, continued)
+    wrapped.module.load_state_dict(state)
+    return result, _snapshot(built), proof
+
+
 def _sentence(done: _Done) -> str:
     best = done.results[done.kept]
     words = f"kept phase {done.kept + 1} ({best.kind}), validation accuracy {best.score.accuracy:.1%}"
     others = [
         f"phase {place + 1} ({result.kind}) had {result.score.accuracy:.1%}"
+        if result.kind != "adapt"
+        else f"phase {place + 1} (adapt) guessed {result.score.accuracy:.1%} of masked tokens"
         for place, result in enumerate(done.results)
         if place != done.kept
     ]

@@ -28,7 +28,7 @@ from finetide.engine.inference import Around
 from finetide.engine.precision import Precision
 from finetide.files import read_json, sha256_file, sweep, temporary_prefix, write_json
 from finetide.layers import structure
-from finetide.task import Built, Examples, Task
+from finetide.task import Built, Examples, Trainable
 
 GIB = 1 << 30
 # Kept on disk; the least recently made go first.
@@ -119,7 +119,7 @@ class Prefix:
 
 
 def prepare(
-    task: Task,
+    task: Trainable,
     built: Built,
     cut: Cut,
     data: Mapping[str, Examples],
@@ -161,7 +161,7 @@ def prepare(
 
 
 def _fill(
-    task: Task, built: Built, cut: Cut, data: Mapping[str, Examples], home: Path, batch_tokens: int,
+    task: Trainable, built: Built, cut: Cut, data: Mapping[str, Examples], home: Path, batch_tokens: int,
     precision: Precision, device: torch.device, budget_gib: float,
 ) -> str | None:  # fmt: skip
     """Returns: why nothing was kept."""
@@ -224,7 +224,7 @@ def _fill(
 
 
 def _run(
-    task: Task, built: Built, cut: Cut, examples: Examples, index: Sequence[int], precision: Precision,
+    task: Trainable, built: Built, cut: Cut, examples: Examples, index: Sequence[int], precision: Precision,
     device: torch.device,
 ) -> tuple[torch.Tensor, int]:  # fmt: skip
     """What the prefix's last block gives for these rows, and `Kept.width`; -1: it hands on more than that."""
@@ -251,7 +251,7 @@ def _run(
 
 
 def _key(
-    task: Task, cut: Cut, data: Mapping[str, Examples], proof: Mapping[str, str], batch_tokens: int,
+    task: Trainable, cut: Cut, data: Mapping[str, Examples], proof: Mapping[str, str], batch_tokens: int,
     precision: Precision,
 ) -> str:  # fmt: skip
     code = [sha256_file(Path(inspect.getfile(type(task)))), sha256_file(Path(__file__))]

@@ -51,7 +51,8 @@ def _plain(value: float | int) -> str:
 
 def say(index: int, result: PhaseResult) -> None:
     """A finished phase for the log: its score and every decision with its reason."""
-    print(f"phase {index + 1} {result.kind}: validation accuracy {result.score.accuracy:.1%}", file=sys.stderr)
+    metric = "masked tokens guessed" if result.kind == "adapt" else "validation accuracy"
+    print(f"phase {index + 1} {result.kind}: {metric} {result.score.accuracy:.1%}", file=sys.stderr)
     for line in result.decisions:
         print(f"  {line}", file=sys.stderr, flush=True)
 

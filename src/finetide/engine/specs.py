@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Data:
-    """Labelled rows only."""
+    """Labelled rows. ``inputs``: training and validation rows, labelled or not, by the name under which phases that
+    need no labels ask for them (`TuneSpec.rows`)."""
 
     train: Examples
     validation: Examples
+    inputs: Mapping[str, tuple[Examples, Examples]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class ProbeSpec:
 
 @dataclass(frozen=True)
 class TuneSpec:
-    """Exactly one of ``epochs`` and ``steps`` is given."""
+    """Exactly one of ``epochs`` and ``steps`` is given. ``objective``: None is the task's own loss; another one is
+    trained on ``Data.inputs[rows]``."""
 
     policy: Policy
     epochs: int | None
@@ -43,12 +46,26 @@ class TuneSpec:
     max_gradient_norm: float
     patience: int
     evaluations_per_epoch: int
+    objective: str | None = None
+    rows: str | None = None
+
+    @property
+    def kind(self) -> str:
+        return "tune" if self.objective is None else "adapt"
 
     def total_steps(self, steps_per_epoch: int) -> int:
         return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
 
 
-PhaseSpec = ProbeSpec | TuneSpec
+@dataclass(frozen=True)
+class AverageSpec:
+    """``between``: indices of two phases; ``shares`` of the second one's weights."""
+
+    between: tuple[int, int]
+    shares: tuple[float, ...]
+
+
+PhaseSpec = ProbeSpec | TuneSpec | AverageSpec
 
 
 @dataclass(frozen=True)
@@ -79,7 +96,8 @@ class Score:
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """What a phase handed on; ``decisions`` are lines for a person."""
+    """What a phase handed on; ``decisions`` are lines for a person. The ``score`` of an "adapt" phase is its own
+    objective's, and compares with no other phase's."""
 
     kind: str
     steps: int

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -27,23 +26,27 @@ from finetide.engine.specs import (
     steps_per_epoch,
 )
 from finetide.errors import ConfigError
-from finetide.layers.freeze import frozen
-from finetide.layers.policies import resolve
-from finetide.layers.rules import Group, Plan
+from finetide.layers.course import course
+from finetide.layers.freeze import Held, compare, frozen, hashes, tensors_of
+from finetide.layers.rules import Group
 from finetide.seeding import derive, generator
-from finetide.task import Built, Examples, Task
+from finetide.task import Built, Examples, Trainable
 
 State = dict[str, torch.Tensor]
 
 
 @dataclass
 class Progressed:
-    """Where a phase stands: everything besides weights, optimizer and random state that a resume needs."""
+    """Where a phase stands: everything besides weights, optimizer and random state that a resume needs.
+
+    ``rates``: the sum of the steps' learning rates, as shares of the peak.
+    """
 
     step: int = 0
     rows_seen: int = 0
     loss_sum: float = 0.0
     loss_steps: int = 0
+    rates: float = 0.0
     without_gain: int = 0
     best_step: int = 0
     best: Score | None = None
@@ -76,7 +79,9 @@ class Store:
 class Tuner:
     """Holds what one phase works with; `run` is the loop."""
 
-    def __init__(self, task: Task, built: Built, data: Data, spec: TuneSpec, settings: Settings, index: int) -> None:
+    def __init__(
+        self, task: Trainable, built: Built, data: Data, spec: TuneSpec, settings: Settings, index: int
+    ) -> None:
         self.task, self.built, self.data, self.spec, self.settings, self.index = (
             task,
             built,
@@ -88,14 +93,14 @@ class Tuner:
         self.device = choose_device()
         self.precision = choose(settings.precision, self.device)
         self.module = built.module.to(self.device)
-        where = f"params.yaml: train.phases[{index}].layers"
-        self.plan: Plan = resolve(spec.policy, self.module, where=where)
         self.per_epoch = steps_per_epoch(len(data.train.ids), settings.batch_rows)
         self.total = spec.total_steps(self.per_epoch)
+        where = f"params.yaml: train.phases[{index}].layers"
+        self.course = course(spec.policy, self.module, self.total, where=where)
         self.evaluations = evaluation_steps(self.total, self.per_epoch, spec.evaluations_per_epoch)
         mixed = "bf16" if self.precision.name == "bf16" else "no"
         self.accelerator = Accelerator(mixed_precision=mixed, cpu=self.device.type == "cpu")
-        self.names = [name for group in self.plan.groups for name in group.names]
+        self.names: list[str] = []
         self.optimizer = self._optimizer()
         self.around_train: Around = nowhere
         self.around_validation: Around = nowhere
@@ -105,27 +110,35 @@ class Tuner:
     ) -> tuple[PhaseResult, State, dict[str, str]]:
         """Returns: the phase's result, the best weights seen (its first ones included), the proof of freezing."""
         at = Progressed()
-        with frozen(self.module, self.plan.frozen) as proof:
-            told = self._keep_prefix(proof)
+        initially = tensors_of(self.module, self.course.first.frozen)
+        before = hashes(self.module, initially)
+        best: State = {}
+        if resumed is not None:
+            at, best = self._restore(*resumed, store.initial)
+        with frozen(self.module, self.course.plan.frozen) as held:
+            told = self._keep_prefix(held.proof)
             if resumed is None:
                 torch.manual_seed(derive(self.settings.seed, "dropout", self.index))
-                best = self._snapshot()
-                at.decisions = [*self.plan.lines, f"{self.precision.name}: {self.precision.reason}", *told]
+                best.update(self._snapshot())
+                lines = self.course.plan.lines
+                at.decisions = [*lines, f"{self.precision.name}: {self.precision.reason}", *told]
                 at.best = self._evaluate(at, curve)
             else:
-                tensors, state = resumed
-                at = Progressed.from_json(state["progress"])
-                best = {**store.initial, **checkpoint.unpack("best", tensors)}
-                self._restore(tensors, store.initial)
-            self._loop(at, best, curve, store)
-        return self._result(at), best, dict(proof)
+                checkpoint.set_random_state(checkpoint.unpack("random", resumed[0]))  # hooks and kept prefixes may draw
+            self._loop(at, best, curve, store, held)
+            proof = {name: digest for name, digest in held.proof.items() if name in initially}
+        compare({name: before[name] for name in proof}, proof)  # a checkpoint may not move what is frozen either
+        return self._result(at), best, proof
 
     def _keep_prefix(self, proof: Mapping[str, str]) -> list[str]:
         """Let passes start above the frozen blocks, where that pays. Returns: a line that says so, or why not."""
+        self.around_train = self.around_validation = nowhere
         folder, budget = self.settings.prefix_cache, self.settings.prefix_cache_gib
-        cut = prefix.find(self.module, self.plan.frozen)
-        if cut is None or folder is None or budget == 0 or self.total <= self.per_epoch:
+        cut = prefix.find(self.module, self.course.plan.frozen)
+        if cut is None or folder is None or budget == 0 or self.course.until - self.course.since <= self.per_epoch:
             return []  # nothing is frozen from the bottom up, or every row is seen once
+        if self.task.draws:
+            return ["no frozen prefix is kept: the inputs are drawn anew in every epoch"]
         found = prefix.prepare(
             self.task, self.built, cut, {"train": self.data.train, "validation": self.data.validation}, proof, folder,
             batch_tokens=self.settings.batch_tokens, precision=self.precision, device=self.device, budget_gib=budget,
@@ -135,11 +148,26 @@ class Tuner:
         self.around_train, self.around_validation = found.around("train"), found.around("validation")
         return [found.decision]
 
-    def _loop(self, at: Progressed, best: State, curve: Curve, store: Store) -> None:
+    def _replan(self, change: str, at: Progressed, held: Held) -> None:
+        """The course has changed its plan: freeze and thaw, and let the optimizer hold what learns now.
+
+        What goes on learning keeps its moments; what begins to learn begins without any.
+        """
+        if not change:
+            return
+        moments = checkpoint.optimizer_tensors(self.optimizer, self.names)
+        held.change(self.course.plan.frozen)
+        self.optimizer = self._optimizer()
+        checkpoint.set_optimizer(self.optimizer, self.names, moments)
+        at.decisions += [f"after step {at.step}: {change}", *self._keep_prefix(held.proof)]
+        self.module.train()
+
+    def _loop(self, at: Progressed, best: State, curve: Curve, store: Store, held: Held) -> None:
         order: list[list[int]] = []
         self.module.train()
-        with Progress(self.total, f"phase {self.index + 1} tune", at.step) as progress:
+        with Progress(self.total, f"phase {self.index + 1} {self.spec.kind}", at.step) as progress:
             while at.step < self.total and not at.ended:
+                self._replan(self.course.before(at.step), at, held)
                 epoch, place = divmod(at.step, self.per_epoch)
                 if place == 0 or not order:
                     order = self._order(epoch)
@@ -149,6 +177,7 @@ class Tuner:
                     score = self._evaluate(at, curve)
                     self.module.train()
                     self._judge(score, at, best)
+                    self._replan(self.course.after_evaluation(at.step, at.rates), at, held)
                     progress.say(f"validation {score.accuracy:.1%}")
                 if at.step % self.settings.checkpoint_every_steps == 0 or at.step == self.total or at.ended:
                     self._save(at, best, curve, store)
@@ -163,7 +192,9 @@ class Tuner:
         summed = 0.0
         by_length = sorted(rows, key=lambda row: -int(examples.lengths[row]))
         for index in batches.cut(by_length, examples.lengths, self.settings.batch_tokens):
-            batch = {name: value.to(self.device) for name, value in self._collate(examples, index).items()}
+            seed = derive(self.settings.seed, "inputs", self.index, at.step)
+            collated = self.task.collate(self.built, examples, index, seed=seed)
+            batch = {name: value.to(self.device) for name, value in collated.items()}
             with self.accelerator.autocast(), self.around_train(index):
                 outputs = self.task.outputs(self.module, batch)
             loss = self.task.loss(outputs.float(), batch).sum() / len(rows)
@@ -180,6 +211,7 @@ class Tuner:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         at.step += 1
+        at.rates += rate
         at.rows_seen += len(rows)
         at.loss_sum += summed
         at.loss_steps += 1
@@ -225,17 +257,19 @@ class Tuner:
         ended = at.ended or f"ran its {self.total} steps"
         best = f"best on validation at step {at.best_step}" + ("" if at.best_step else ", before any of them")
         return PhaseResult(
-            kind="tune",
+            kind=self.spec.kind,
             steps=at.step,
             epochs=at.step / self.per_epoch,
             rows_seen=at.rows_seen,
-            trainable=sum(parameters[name].numel() for name in self.plan.trainable),
-            frozen=sum(parameters[name].numel() for name in self.plan.frozen),
+            trainable=sum(parameters[name].numel() for name in self.course.learned),
+            frozen=sum(value.numel() for name, value in parameters.items() if name not in self.course.learned),
             score=at.best,
             decisions=(*at.decisions, ended, best),
         )
 
     def _optimizer(self) -> torch.optim.AdamW:
+        """For the plan in force; ``names`` are its parameters, in the order of its groups."""
+        self.names = list(self.course.plan.trainable)
         parameters = dict(self.module.named_parameters())
         groups = [
             {
@@ -243,7 +277,7 @@ class Tuner:
                 "multiplier": group.multiplier,
                 "weight_decay": self._decay(group),
             }
-            for group in self.plan.groups
+            for group in self.course.plan.groups
         ]
         # Held for the whole phase only: the freezing context sets requires_grad before the first step.
         return torch.optim.AdamW(groups, lr=self.spec.learning_rate, fused=True)
@@ -260,9 +294,6 @@ class Tuner:
         rng = generator(self.settings.seed, "order", self.index, epoch)
         return batches.epoch(self.data.train.lengths, self.settings.batch_rows, rng)
 
-    def _collate(self, examples: Examples, index: Sequence[int]) -> dict[str, torch.Tensor]:
-        return self.task.collate(self.built, examples, index)
-
     def _snapshot(self) -> State:
         return {name: value.detach().cpu().clone() for name, value in self.module.state_dict().items()}
 
@@ -273,22 +304,25 @@ class Tuner:
             **checkpoint.pack("optimizer", checkpoint.optimizer_tensors(self.optimizer, self.names)),
             **checkpoint.pack("random", checkpoint.random_state()),
         }
-        store.save(self._number(at), tensors, {"phase": self.index, "progress": at.as_json()}, curve)
+        held, course_state = self.course.state()
+        tensors |= checkpoint.pack("course", checkpoint.delta(held, store.initial))
+        state = {"phase": self.index, "progress": at.as_json(), "course": course_state}
+        store.save(self._number(at), tensors, state, curve)
 
     def _number(self, at: Progressed) -> int:
         return (self.index + 1) * 10_000_000 + at.step
 
-    def _restore(self, tensors: State, initial: State) -> None:
+    def _restore(self, tensors: State, state: dict[str, Any], initial: State) -> tuple[Progressed, State]:
+        """Weights, course and optimizer of a checkpoint. Returns: where it stands, and the best weights so far."""
         self.module.load_state_dict({**initial, **checkpoint.unpack("module", tensors)})
+        self.course.restore({**initial, **checkpoint.unpack("course", tensors)}, state["course"])
+        self.optimizer = self._optimizer()
         checkpoint.set_optimizer(self.optimizer, self.names, checkpoint.unpack("optimizer", tensors))
-        checkpoint.set_random_state(checkpoint.unpack("random", tensors))
+        return Progressed.from_json(state["progress"]), {**initial, **checkpoint.unpack("best", tensors)}
 
 
-def evaluate(task: Task, built: Built, examples: Examples, settings: Settings, around: Around = nowhere) -> Score:
-    """Accuracy and mean loss over the validation rows. Args: around: see `finetide.engine.prefix`."""
+def evaluate(task: Trainable, built: Built, examples: Examples, settings: Settings, around: Around = nowhere) -> Score:
+    """The task's metric and mean loss over the validation rows. Args: around: see `finetide.engine.prefix`."""
     tokens, precision = settings.batch_tokens, settings.precision
     outputs = torch.from_numpy(predict(task, built, examples, batch_tokens=tokens, precision=precision, around=around))
-    targets = {"targets": torch.from_numpy(np.asarray(examples.targets))}
-    loss = task.loss(outputs, targets).double().mean()
-    accuracy = (outputs.argmax(1) == targets["targets"]).double().mean()
-    return Score(float(accuracy), float(loss))
+    return Score(*task.score(outputs, examples))

@@ -7,7 +7,7 @@ are all frozen is therefore kept in evaluation mode, whatever ``train()`` is cal
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,36 +19,73 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class Held:
+    """The frozen part of a module while it trains. ``proof``: tensor name → SHA-256 when it was frozen."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.proof: dict[str, str] = {}
+        self._flags = {name: value.requires_grad for name, value in module.named_parameters()}
+        self._still: list[nn.Module] = []
+
+    def change(self, names: Iterable[str]) -> None:
+        """Freeze exactly the named parameters from here on. What is no longer among them is compared and let go.
+
+        Raises: IntegrityError: one of those has changed.
+        """
+        held = set(names)
+        still = still_modules(self.module, held)
+        tensors = tensors_of(self.module, held)
+        gone = {name: digest for name, digest in self.proof.items() if name not in tensors}
+        compare(gone, hashes(self.module, gone))
+        self._release()
+        for name, value in self.module.named_parameters():
+            value.requires_grad_(name not in held)
+        self._still = still
+        for part in still:
+            part.eval()
+            part.train = _stay(part)  # type: ignore[method-assign,assignment]
+        kept = {name: digest for name, digest in self.proof.items() if name in tensors}
+        new = hashes(self.module, sorted(tensors - set(kept)))
+        self.proof = {name: kept.get(name) or new[name] for name in sorted(tensors)}
+
+    def check(self) -> None:
+        """Raises: IntegrityError: a frozen tensor changed."""
+        compare(self.proof, hashes(self.module, self.proof))
+
+    def close(self) -> None:
+        """Everything as it was before."""
+        self._release()
+        for name, value in self.module.named_parameters():
+            value.requires_grad_(self._flags[name])
+
+    def _release(self) -> None:
+        for part in self._still:
+            del part.train  # the instance's attribute; the class's method is back
+        self._still = []
+
+
 @contextmanager
-def frozen(module: nn.Module, names: Iterable[str]) -> Iterator[dict[str, str]]:
+def frozen(module: nn.Module, names: Iterable[str]) -> Iterator[Held]:
     """Hold the named parameters, and the buffers of modules that are frozen whole, for the length of the block.
 
-    Yields:
-        Tensor name → SHA-256 before. On a clean exit the same tensors are hashed again.
+    Yields: what is held; it may change inside the block. On a clean exit all is hashed again.
 
-    Raises:
-        IntegrityError: a frozen tensor changed.
+    Raises: IntegrityError: a frozen tensor changed.
     """
-    held = set(names)
-    parameters = dict(module.named_parameters())
-    before_flags = {name: value.requires_grad for name, value in parameters.items()}
-    for name, value in parameters.items():
-        value.requires_grad_(name not in held)
-    still = still_modules(module, held)
-    handles = [(part, part.train) for part in still]
-    for part in still:
-        part.eval()
-        part.train = _stay(part)  # type: ignore[method-assign,assignment]
-    tensors = sorted(held | _buffers_of(module, still))
-    before = hashes(module, tensors)
+    held = Held(module)
     try:
-        yield before
-        _compare(before, hashes(module, tensors))
+        held.change(names)
+        yield held
+        held.check()
     finally:
-        for part, _ in handles:
-            del part.train  # the instance's attribute; the class's method is back
-        for name, flag in before_flags.items():
-            parameters[name].requires_grad_(flag)
+        held.close()
+
+
+def tensors_of(module: nn.Module, names: Iterable[str]) -> set[str]:
+    """The named parameters, and the buffers of modules of which they are all parameters."""
+    held = set(names)
+    return held | _buffers_of(module, still_modules(module, held))
 
 
 def still_modules(module: nn.Module, held: set[str]) -> list[nn.Module]:
@@ -98,7 +135,8 @@ def _stay(part: nn.Module) -> Callable[[bool], nn.Module]:
     return train
 
 
-def _compare(before: dict[str, str], after: dict[str, str]) -> None:
+def compare(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Raises: IntegrityError: a tensor's hash is another afterwards."""
     changed = [name for name, digest in before.items() if after[name] != digest]
     if changed:
         raise IntegrityError(

@@ -2,7 +2,8 @@
 
 ``full``: everything. ``head``: the task's own layers. ``last``: the top N blocks and what stands above them.
 ``layerwise_decay``: everything, each block slower than the one above it (Clark et al. 2020, ELECTRA; Howard and Ruder
-2018 called it discriminative fine-tuning). ``bitfit``: biases and the head (Ben Zaken et al. 2022).
+2018 called it discriminative fine-tuning). ``bitfit``: biases and the head (Ben Zaken et al. 2022). ``gradual`` and
+``progressive`` change while a phase runs: see `finetide.layers.course`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _BIAS = re.compile(r"(^|\.|_)bias$")
 
 @dataclass(frozen=True)
 class Named:
-    """A policy by its name. ``value``: N of ``last``, the factor of ``layerwise_decay``; None for the others."""
+    """A policy by its name. ``value``: N of ``last``, the factor of ``layerwise_decay`` and of ``progressive``, the
+    share of ``gradual``; None for the others."""
 
     name: str
     value: float | None = None
@@ -39,11 +41,41 @@ def resolve(policy: Policy, module: nn.Module, *, where: str) -> Plan:
 
     Raises:
         ConfigError: see `finetide.layers.rules.plan`; or the policy needs blocks that the model does not have.
+        ValueError: the policy changes while a phase runs, see `finetide.layers.course`.
     """
     names = [name for name, _ in module.named_parameters()]
     structure = read(module)
     rules = _rules(policy, structure, where) if isinstance(policy, Named) else _ranges(policy, structure, where)
     return plan(names, rules, where=where)
+
+
+def from_below(module: nn.Module, frozen: int, *, where: str) -> Plan:
+    """The plan that freezes the lowest groups: what lies below the blocks (one group, if there is any), each block.
+
+    Args: frozen: how many; at most all of them, so that what stands above the blocks and the head always learn.
+
+    Raises: ConfigError: the model has no stack of blocks.
+    """
+    structure = read(module)
+    _need_blocks(structure, "it", where)
+    groups = [*([structure.below] if structure.below else []), *structure.blocks]
+    held, free = (tuple(name for group in part for name in group) for part in (groups[:frozen], groups[frozen:]))
+    top = Rule(said="above the blocks, and the head", names=(*structure.above, *structure.head), lr=1.0)
+    rules = [
+        top,
+        *_some(Rule(said=f"the upper {len(groups) - frozen} groups", names=free, lr=1.0)),
+        *_some(Rule(said=f"the lowest {frozen} of {len(groups)} groups", names=held, lr=FROZEN)),
+    ]
+    return plan([name for name, _ in module.named_parameters()], rules, where=where)
+
+
+def _need_blocks(structure: Structure, name: str, where: str) -> None:
+    if not structure.blocks:
+        raise ConfigError(
+            f"{name} needs a stack of blocks, and this model has none (or shares the weights of one)",
+            where=where,
+            fix="write full, head, or rules with match",
+        )
 
 
 def _rules(policy: Named, structure: Structure, where: str) -> list[Rule]:
@@ -58,12 +90,7 @@ def _rules(policy: Named, structure: Structure, where: str) -> list[Rule]:
             raise ConfigError("bitfit tunes biases, and this model has none", where=where, fix="write last: N, or full")
         return [head, Rule(match=_BIAS.pattern, said="biases", lr=1.0), rest]
     count = len(structure.blocks)
-    if not count:
-        raise ConfigError(
-            f"{policy.name} needs a stack of blocks, and this model has none (or shares the weights of one)",
-            where=where,
-            fix="write full, head, or rules with match",
-        )
+    _need_blocks(structure, policy.name, where)
     top = [head, *_some(Rule(said="above the blocks", names=structure.above, lr=1.0))]
     if policy.name == "last":
         wanted = int(policy.value or 0)
@@ -73,6 +100,8 @@ def _rules(policy: Named, structure: Structure, where: str) -> list[Rule]:
             )
         taken = tuple(name for block in structure.blocks[count - wanted :] for name in block)
         return [*top, Rule(said=f"blocks {count - wanted} to {count - 1} of {count}", names=taken, lr=1.0), rest]
+    if policy.name != "layerwise_decay":
+        raise ValueError(f"{policy.name} is no fixed policy")
     factor = float(policy.value or 0)
     layers = [
         Rule(said=f"block {index}", names=structure.blocks[index], lr=factor ** (count - index))

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from finetide import base, tasks
 from finetide.config.stage import Stage
-from finetide.config.train import LayerPolicy, ProbePhase, TrainParams
+from finetide.config.train import AdaptPhase, AveragePhase, LayerPolicy, ProbePhase, TrainParams
 from finetide.contracts.bundle import Manifest
 from finetide.contracts.rows import ROW_COLUMNS
 from finetide.contracts.shift import Recipe
@@ -20,13 +20,13 @@ from finetide.contracts.window import Window
 from finetide.engine.checkpoint import Checkpoints
 from finetide.engine.loop import Result, train
 from finetide.engine.progress import Curve
-from finetide.engine.specs import Data, PhaseSpec, ProbeSpec, Settings, TuneSpec
+from finetide.engine.specs import AverageSpec, Data, PhaseSpec, ProbeSpec, Settings, TuneSpec
 from finetide.errors import IntegrityError, ProjectError
 from finetide.files import canonical_json, sha256_bytes, sha256_file, tree_hashes, write_json
 from finetide.layers.policies import Named, Policy
 from finetide.layers.rules import Rule
 from finetide.seeding import derive
-from finetide.task import Built, ModelSettings, Task
+from finetide.task import Built, Examples, ModelSettings, Task
 
 OUTPUTS = ("model", "probe.safetensors", "training.json", "curve.csv")
 
@@ -47,7 +47,8 @@ def run(stage: Stage) -> None:
         model = ModelSettings(labels, params.max_length, params.pooling, params.dropout)
         built = task.build(start, model, seed=derive(stage.seed, "build"))
         chosen, validation = training_rows(rows, recipe.replay), validation_rows(rows)
-        data = Data(task.encode(built, chosen), task.encode(built, validation))
+        inputs = _inputs(task, built, rows, params)
+        data = Data(task.encode(built, chosen), task.encode(built, validation), inputs)
         curve = Curve(stage.out("curve.csv"))  # in its place while training, for whoever plots it
         result = train(task, built, data, phase_specs(params), settings, curve, checkpoints)
         _write(finished, task, built, result, window, start, data)
@@ -76,12 +77,29 @@ def validation_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows["split"] == "validation") & rows["label"].notna()].reset_index(drop=True)
 
 
+def adapt_rows(rows: pd.DataFrame, side: str, role: str) -> pd.DataFrame:
+    """Rows of one side, ``train`` or ``validation``, labelled or not. Args: role: ``incoming`` or ``all``."""
+    chosen = (rows["split"] == side) & ((role == "all") | (rows["role"] == role))
+    return rows[chosen].reset_index(drop=True)
+
+
+def _inputs(task: Task, built: Built, rows: pd.DataFrame, params: TrainParams) -> dict[str, tuple[Examples, Examples]]:
+    """For adapt phases, by the role that they ask for."""
+    roles = sorted({phase.rows for phase in params.phases if isinstance(phase, AdaptPhase)})
+    sides = {role: [adapt_rows(rows, side, role) for side in ("train", "validation")] for role in roles}
+    return {role: (task.encode(built, one), task.encode(built, other)) for role, (one, other) in sides.items()}
+
+
 def phase_specs(params: TrainParams) -> list[PhaseSpec]:
     """params.yaml's phases as the engine's plain values."""
     specs: list[PhaseSpec] = []
     for phase in params.phases:
         if isinstance(phase, ProbePhase):
             specs.append(ProbeSpec(tuple(phase.l2), phase.max_iterations))
+            continue
+        if isinstance(phase, AveragePhase):
+            first, second = phase.between
+            specs.append(AverageSpec((first - 1, second - 1), tuple(phase.shares)))
             continue
         plain = phase.model_dump(exclude={"kind", "layers", "duration"})
         policy = layer_policy(phase.layers)

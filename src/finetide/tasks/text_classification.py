@@ -18,9 +18,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from finetide.base import SHIFTED_POSITIONS
-from finetide.errors import BaseModelError, DataError
+from finetide.errors import BaseModelError, ConfigError, DataError
 from finetide.files import write_json
-from finetide.task import Built, Examples, ExportSpec, ModelSettings
+from finetide.task import Built, Examples, ExportSpec, ModelSettings, Objective
+from finetide.tasks.masked_language import MaskedLanguage
 from finetide.text import encode, load_tokenizer
 
 WEIGHTS, LABELS = "model.safetensors", "labels.json"
@@ -83,6 +84,7 @@ class TextClassification:
     """The family; holds no state."""
 
     name = "text-classification"
+    draws = False
 
     def build(self, weights: Path, settings: ModelSettings, *, seed: int) -> Built:
         """See `finetide.task.Task`. Raises: BaseModelError for an encoder or a head that does not fit."""
@@ -130,8 +132,11 @@ class TextClassification:
         lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
         return Examples(tuple(rows["row_id"]), tokens, lengths, targets)
 
-    def collate(self, built: Built, examples: Examples, index: Sequence[int]) -> dict[str, torch.Tensor]:
-        """``input_ids`` and ``attention_mask`` [batch, longest] int64, ``targets`` [batch] int64."""
+    def collate(
+        self, built: Built, examples: Examples, index: Sequence[int], *, seed: int | None = None
+    ) -> dict[str, torch.Tensor]:
+        """``input_ids`` and ``attention_mask`` [batch, longest] int64, ``targets`` [batch] int64. Nothing is drawn."""
+        del seed
         longest = max(len(examples.inputs[place]) for place in index)
         ids = np.full((len(index), longest), built.preprocessor.pad_token_id, dtype=np.int64)
         mask = np.zeros((len(index), longest), dtype=np.int64)
@@ -152,6 +157,19 @@ class TextClassification:
 
     def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         return nn.functional.cross_entropy(outputs, batch["targets"], reduction="none")
+
+    def score(self, outputs: torch.Tensor, examples: Examples) -> tuple[float, float]:
+        """Accuracy and mean cross-entropy."""
+        targets = torch.from_numpy(np.asarray(examples.targets))
+        loss = self.loss(outputs, {"targets": targets}).double().mean()
+        return float((outputs.argmax(1) == targets).double().mean()), float(loss)
+
+    def objective(self, name: str) -> Objective:
+        if name != MaskedLanguage.name:
+            raise ConfigError(
+                "text-classification has no such objective", found=name, fix=f"write {MaskedLanguage.name}"
+            )
+        return MaskedLanguage()
 
     def export(self, built: Built) -> ExportSpec:
         axes = {0: "batch", 1: "length"}

@@ -7,10 +7,11 @@ import pytest
 
 from finetide.config.load import check, read_yaml
 from finetide.config.params import Params
+from finetide.engine.specs import AverageSpec, ProbeSpec, TuneSpec
 from finetide.errors import ConfigError
 from finetide.layers.policies import Named
 from finetide.layers.rules import Rule
-from finetide.stages.train import layer_policy
+from finetide.stages.train import layer_policy, phase_specs
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,6 +32,8 @@ def params(layers: Any) -> Params:
         ("bitfit", Named("bitfit")),
         ({"last": 2}, Named("last", 2)),
         ({"layerwise_decay": 0.9}, Named("layerwise_decay", 0.9)),
+        ({"gradual": 1.0}, Named("gradual", 1.0)),
+        ({"progressive": 0.3}, Named("progressive", 0.3)),
         (
             [{"blocks": "0-3", "lr": "frozen"}, {"match": ".*", "lr": 1.0, "weight_decay": 0.0}],
             (Rule(blocks="0-3", lr="frozen"), Rule(match=".*", lr=1.0, weight_decay=0.0)),
@@ -47,9 +50,12 @@ def test_each_way_to_write_a_policy(written: Any, meant: Any) -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("ful", "must be full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, or a list of rules (found 'ful')"),
+        ("ful", "must be full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, {gradual: SHARE}, {progressive:"),
+        ("ful", "or a list of rules (found 'ful')"),
         ({"first": 2}, "must be full, head, bitfit, {last: N}"),
         ({"last": 0}, "phases[1].layers.last: must be greater than or equal to 1 (found 0)"),
+        ({"gradual": 0.0}, "phases[1].layers.gradual: must be greater than 0 (found 0.0)"),
+        ({"progressive": 1.0}, "phases[1].layers.progressive: must be less than 1 (found 1.0)"),
         ({"layerwise_decay": 1.5}, "phases[1].layers.layerwise_decay: must be less than 1 (found 1.5)"),
         ([], "phases[1].layers: must not be empty"),
         ([{"lr": 1.0}], "phases[1].layers[0]: give exactly one of match and blocks"),
@@ -61,4 +67,51 @@ def test_each_way_to_write_a_policy(written: Any, meant: Any) -> None:
 def test_what_is_no_policy(written: Any, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         params(written)
+    assert said in str(caught.value)
+
+
+PROBE = {"kind": "probe", "l2": [0.01], "max_iterations": 50}
+
+
+def with_phases(phases: Any) -> Params:
+    document = read_yaml(ROOT / "params.yaml")
+    tune = document["models"]["tickets"]["train"]["phases"][1]
+    adapt = {**tune, "kind": "adapt", "objective": "masked-language", "rows": "incoming"}
+    known = {"probe": PROBE, "tune": tune, "adapt": adapt}
+    document["models"]["tickets"]["train"]["phases"] = [
+        known.get(one, one) if isinstance(one, str) else one for one in phases
+    ]
+    return check(document, Params, file="params.yaml")
+
+
+def average(first: int, second: int, *shares: float) -> dict[str, Any]:
+    return {"kind": "average", "between": [first, second], "shares": list(shares or (0.5,))}
+
+
+def test_phases_as_the_engine_is_told() -> None:
+    train = with_phases(["adapt", "probe", "tune", average(2, 3, 0.25, 0.5)]).models["tickets"].train
+    adapt, probe, tune, mixed = phase_specs(train)
+    assert isinstance(adapt, TuneSpec)
+    assert isinstance(tune, TuneSpec)
+    assert (adapt.kind, adapt.objective, adapt.rows) == ("adapt", "masked-language", "incoming")
+    assert (tune.kind, tune.objective, tune.rows) == ("tune", None, None)
+    assert isinstance(probe, ProbeSpec)
+    assert mixed == AverageSpec((1, 2), (0.25, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("phases", "said"),
+    [
+        (["adapt"], "train.phases: none of the phases learns the labels; add one of kind probe or tune"),
+        (["probe", average(1, 2)], "phase 2 averages phases 1 and 2; name two different ones before it"),
+        (["probe", "tune", average(1, 1)], "phase 3 averages phases 1 and 1; name two different ones before it"),
+        (["adapt", "probe", average(1, 2)], "phase 3 averages an adapt phase, which has learned no labels"),
+        (["probe", "tune", average(1, 2, 1.0)], "phases[2].shares[0]: must be less than 1 (found 1.0)"),
+        (["probe", {"kind": "soup"}], "train.phases[1]"),
+    ],
+    ids=str,
+)
+def test_phases_that_do_not_fit(phases: Any, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_phases(phases)
     assert said in str(caught.value)

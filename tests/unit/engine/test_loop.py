@@ -260,3 +260,68 @@ def test_what_is_frozen_gets_no_gradient_and_no_state(base: Path, tmp_path: Path
     held = {id(parameter) for group in tuner.optimizer.param_groups for parameter in group["params"]}
     for name, parameter in built.module.named_parameters():
         assert (id(parameter) in held) is ("embeddings" not in name)
+
+
+GRADUAL, PROGRESSIVE = Named("gradual", 1.0), Named("progressive", 0.95)
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("deep") / "b"
+    micro_base(folder, layers=3)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("policy", "epochs", "kept"), [(GRADUAL, 4, False), (GRADUAL, 10, True), (PROGRESSIVE, 6, False)], ids=str
+)
+def test_a_course_killed_at_any_step_and_resumed_ends_byte_equal(
+    deep: Path, tmp_path: Path, policy: Named, epochs: int, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases: list[PhaseSpec] = [spec(epochs=epochs, policy=policy, warmup_share=0.0)]
+    given = {"prefix_cache": tmp_path / "kept", "prefix_cache_gib": 1.0} if kept else {}
+    whole, undisturbed, curve = run(deep, tmp_path / "whole", phases, **given)
+    said = "learns from here on" if policy is GRADUAL else "frozen from here on"
+    assert any(said in line for line in whole.phases[0].decisions)
+    if kept:
+        assert sum("ran once" in line for line in whole.phases[0].decisions) > 1
+    original = tune.Tuner._step
+    for dies_at in range(2, whole.phases[0].steps, whole.phases[0].steps // 4):
+
+        def dying(self: tune.Tuner, order: list[int], at: tune.Progressed, dies_at: int = dies_at) -> float:
+            if at.step == dies_at:
+                raise KilledError
+            return original(self, order, at)
+
+        monkeypatch.setattr(tune.Tuner, "_step", dying)
+        with pytest.raises(KilledError):
+            run(deep, tmp_path / "killed", phases, **given)
+        monkeypatch.setattr(tune.Tuner, "_step", original)
+        again, resumed, curve_again = run(deep, tmp_path / "killed", phases, **given)
+        assert weights(resumed) == weights(undisturbed)
+        assert (again.phases, again.proof) == (whole.phases, whole.proof)
+        assert curve_again.path.read_bytes() == curve.path.read_bytes()
+        Checkpoints(tmp_path / "killed" / "ck" / "key").clear()
+
+
+def test_gradual_leaves_a_block_as_it_is_until_its_step(deep: Path, tmp_path: Path) -> None:
+    before = weights(build(deep)[0])
+    seen: dict[int, set[str]] = {}
+    original = tune.Tuner._step
+
+    def looking(self: tune.Tuner, order: list[int], at: tune.Progressed) -> float:
+        result = original(self, order, at)
+        now = {name: value.detach().numpy().tobytes() for name, value in self.module.state_dict().items()}
+        seen[at.step] = {name.split("layer.")[1][0] for name in now if "layer." in name and now[name] != before[name]}
+        held = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
+        learning = {id(parameter) for parameter in self.module.parameters() if parameter.requires_grad}
+        assert held == learning
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune.Tuner, "_step", looking)
+        run(deep, tmp_path, [spec(epochs=None, steps=24, policy=Named("gradual", 1.0), warmup_share=0.0)])
+    assert seen[4] == set()
+    assert seen[5] == seen[9] == {"2"}
+    assert seen[10] == seen[14] == {"1", "2"}
+    assert seen[15] == {"0", "1", "2"}

@@ -37,9 +37,9 @@ def prepare(base: Path, folder: Path, *, gib: float = 1.0) -> tuple[Any, Any, pr
     plan = resolve(LAST, built.module, where="here")
     cut = prefix.find(built.module, plan.frozen)
     assert cut is not None
-    with frozen(built.module, plan.frozen) as proof:
+    with frozen(built.module, plan.frozen) as held:
         found = prefix.prepare(
-            TASK, built, cut, {"train": data.train}, proof, folder,
+            TASK, built, cut, {"train": data.train}, held.proof, folder,
             batch_tokens=96, precision=FP32, device=torch.device("cpu"), budget_gib=gib,
         )  # fmt: skip
     return built, data, found
@@ -169,9 +169,9 @@ def test_dropout_outside_of_the_blocks_is_noticed(base: Path, tmp_path: Path) ->
     assert cut is not None
     drop = nn.Dropout(0.5)  # as GPT-2 has one between its embeddings and its blocks
     cut.skipped[0].register_forward_pre_hook(lambda _m, given: (drop(given[0]), *given[1:]))
-    with frozen(built.module, plan.frozen) as proof:
+    with frozen(built.module, plan.frozen) as held:
         found = prefix.prepare(
-            TASK, built, cut, {"train": data.train}, proof, tmp_path,
+            TASK, built, cut, {"train": data.train}, held.proof, tmp_path,
             batch_tokens=96, precision=FP32, device=torch.device("cpu"), budget_gib=1.0,
         )  # fmt: skip
     assert isinstance(found, str)

@@ -29,11 +29,11 @@ def step(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 def test_frozen_parameters_and_statistics_are_byte_equal_after_training() -> None:
     net = model()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    with frozen(net, STEM) as proof:
+    with frozen(net, STEM) as held:
         optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], weight_decay=0.1)
         for _ in range(5):
             step(net, optimizer)
-    assert set(proof) == {*STEM, "0.1.running_mean", "0.1.running_var", "0.1.num_batches_tracked"}
+    assert set(held.proof) == {*STEM, "0.1.running_mean", "0.1.running_var", "0.1.num_batches_tracked"}
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name]) is name.startswith("0.")
 
