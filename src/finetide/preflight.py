@@ -117,11 +117,10 @@ def _layers(root: Path, name: str, params: ModelParams) -> str:
     """The rules against the real model's parameters: the one check here that loads torch."""
     from finetide import tasks
     from finetide.layers.course import course
-    from finetide.stages.train import layer_policy
-    from finetide.task import ModelSettings
+    from finetide.stages.train import layer_policy, model_settings
 
     train = params.train
-    settings = ModelSettings(("a", "b"), train.max_length, train.pooling, train.dropout)
+    settings = model_settings(("a", "b"), train)
     task = tasks.load(params.task)
     plain = task.build(base.resolve(params.base, root), settings, seed=params.seed)
     said = []

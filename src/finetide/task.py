@@ -21,17 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The values of params.yaml that shape a model, as plain values."""
+    """The values of params.yaml that shape a model, as plain values.
+
+    ``hidden``: sizes of the layers inside the head, () for a linear one; None: as the weights have it.
+    ``tokens``: words that the vocabulary gets, unless the weights come with them.
+    """
 
     labels: tuple[str, ...]
     max_length: int
     pooling: str
     dropout: float
+    hidden: tuple[int, ...] | None = None
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Built:
-    """A model and its preprocessing. ``module`` has a submodule named ``head`` that maps features to outputs."""
+    """A model and its preprocessing. ``module`` has a submodule named ``head`` that maps features to outputs: a linear
+    layer, or several layers of which the last one is."""
 
     module: torch.nn.Module
     preprocessor: Any

@@ -13,7 +13,9 @@ REVISION_PATTERN = r"^[A-Za-z0-9_.-]+$"
 HASH_PATTERN = r"^[0-9a-f]{64}$"
 BLOCKS_PATTERN = r"^-?\d+(-(-?\d+))?$"
 # What each of them asks for, for a person.
+WORD_PATTERN = r"^\S+$"
 PATTERN_WORDS = {
+    WORD_PATTERN: "a word without spaces",
     NAME_PATTERN: "lower-case letters, digits and dashes, start with a letter, at most 40",
     SOURCE_PATTERN: "package:DISTRIBUTION, path:FOLDER or hub:ORG/NAME, of letters, digits and . _ - / only",
     REVISION_PATTERN: "a commit or a tag, of letters, digits and . _ - only; or null",

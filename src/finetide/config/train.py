@@ -15,7 +15,16 @@ from pydantic import (
     model_validator,
 )
 
-from finetide.config.base import BLOCKS_PATTERN, NotNegative, OpenShare, Positive, PositiveInt, Section, Share
+from finetide.config.base import (
+    BLOCKS_PATTERN,
+    WORD_PATTERN,
+    NotNegative,
+    OpenShare,
+    Positive,
+    PositiveInt,
+    Section,
+    Share,
+)
 
 MaxLength = Annotated[int, Field(ge=8, le=8192)]
 Replay = Share
@@ -192,12 +201,28 @@ Phase = Annotated[ProbePhase | TunePhase | AdaptPhase | AveragePhase, Field(disc
 LABELLED_KINDS = ("probe", "tune")
 
 
+class HeadParams(Section):
+    """The layers that a task puts on top of the base."""
+
+    hidden: list[PositiveInt] = Field(
+        description="sizes of layers between features and labels, each with GELU and dropout; []: a linear head, which"
+        " alone a probe phase can fit"
+    )
+
+
+Word = Annotated[str, Field(pattern=WORD_PATTERN)]
+
+
 class TrainParams(Section):
     start: Literal["base", "champion"] = Field(description="weights that a retraining starts from")
     max_length: MaxLength = Field(description="tokens kept of a text")
     pooling: Literal["mean", "cls"] = Field(description="how token vectors become the vector that the head sees")
     dropout: Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)] = Field(
         description="before the head, while training"
+    )
+    head: HeadParams
+    tokens: list[Word] = Field(
+        description="words of the domain that become one token each; their vectors start as the mean of their pieces'"
     )
     batch_rows: PositiveInt = Field(description="rows an optimizer step")
     batch_tokens: PositiveInt = Field(description="padded tokens a forward pass; larger batches are accumulated")
@@ -208,6 +233,20 @@ class TrainParams(Section):
     replay: Replay = Field(description="share of the reference training rows that are mixed with the incoming ones")
     checkpoint_every_steps: PositiveInt = Field(description="a killed run loses at most this much work")
     phases: list[Phase] = Field(min_length=1, description="run in order; the best on validation is kept")
+
+    @model_validator(mode="after")
+    def _probe_fits_the_head(self) -> Self:
+        if self.head.hidden and any(phase.kind == "probe" for phase in self.phases):
+            raise ValueError("a probe phase fits a linear head: write head.hidden: [], or leave the phase out")
+        return self
+
+    @field_validator("tokens")
+    @classmethod
+    def _once(cls, tokens: list[str]) -> list[str]:
+        twice = sorted({token for token in tokens if tokens.count(token) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is there twice")
+        return tokens
 
     @field_validator("phases")
     @classmethod

@@ -44,7 +44,7 @@ def run(stage: Stage) -> None:
         task = tasks.load(stage.task)
         settings = _settings(stage, params)
         labels = tuple(sorted(set(rows["label"].dropna())))
-        model = ModelSettings(labels, params.max_length, params.pooling, params.dropout)
+        model = model_settings(labels, params)
         built = task.build(start, model, seed=derive(stage.seed, "build"))
         chosen, validation = training_rows(rows, recipe.replay), validation_rows(rows)
         inputs = _inputs(task, built, rows, params)
@@ -58,6 +58,12 @@ def run(stage: Stage) -> None:
     for name in OUTPUTS:
         _publish(finished / name, stage.out(name))
     print(TrainingReport.read(stage.out("training.json")).sentence)
+
+
+def model_settings(labels: tuple[str, ...], params: TrainParams) -> ModelSettings:
+    """What params.yaml says of the model's shape."""
+    hidden, tokens = tuple(params.head.hidden), tuple(params.tokens)
+    return ModelSettings(labels, params.max_length, params.pooling, params.dropout, hidden, tokens)
 
 
 def training_rows(rows: pd.DataFrame, replay: float) -> pd.DataFrame:
@@ -168,10 +174,9 @@ def _key(stage: Stage, start: Path) -> str:
 
 def _write(folder: Path, task: Task, built: Built, result: Result, window: Window, start: Path, data: Data) -> None:
     task.save(built, folder / "model")
-    hidden = built.module.get_parameter("head.weight").shape[1]
     # A baseline on the base's own features; a probe after other training, or on a champion's weights, is none.
     fitted = result.probe if window.start == "base" and result.phases[0].kind == "probe" else None
-    weight = fitted.weight if fitted else np.zeros((0, int(hidden)), dtype=np.float32)
+    weight = fitted.weight if fitted else np.zeros((0, 0), dtype=np.float32)
     bias = fitted.bias if fitted else np.zeros(0, dtype=np.float32)
     save_file({"weight": weight, "bias": bias}, folder / "probe.safetensors")
     phases = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from finetide.base import SHIFTED_POSITIONS
 from finetide.errors import BaseModelError, ConfigError, DataError
 from finetide.files import write_json
 from finetide.task import Built, Examples, ExportSpec, ModelSettings, Objective
+from finetide.tasks import heads, vocabulary
 from finetide.tasks.masked_language import MaskedLanguage
 from finetide.text import encode, load_tokenizer
 
@@ -36,7 +37,7 @@ Batch = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """``tokenizer_json`` is the file as it came, so that the bundle carries the same bytes."""
+    """``tokenizer_json`` is the file as it came, so that the bundle carries the same bytes, unless words were added."""
 
     tokenizer: Tokenizer
     tokenizer_json: bytes
@@ -56,10 +57,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(settings.dropout)
-        self.head = nn.Linear(hidden, len(settings.labels))
-        # Zero, so that before any training every label has the same score and the first gradients are the probe's.
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = heads.make(hidden, settings.hidden or (), len(settings.labels), settings.dropout)
         self.pooling = settings.pooling
         self.length = math.sqrt(hidden)
         self.has_types = has_types
@@ -93,19 +91,24 @@ class TextClassification:
         config = AutoConfig.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
         _check_length(config, settings, weights)
         attention = "eager" if config.model_type in WITHOUT_SDPA else "sdpa"
+        tuned = (weights / LABELS).is_file()
+        state = load_file(weights / WEIGHTS)
+        if tuned:
+            settings = replace(settings, hidden=heads.check(state, settings.hidden, weights))
         encoder = AutoModel.from_config(config, attn_implementation=attention)  # type: ignore[no-untyped-call]
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # we pool ourselves; unused weights would be neither trained nor frozen
         has_types = int(getattr(config, "type_vocab_size", 0)) > 1
         module = Classifier(encoder, int(config.hidden_size), settings, has_types=has_types)
-        if (weights / LABELS).is_file():
-            _load_tuned(module, weights, settings.labels)
+        if tuned:
+            _load_tuned(module, weights, state, settings.labels)
         else:
-            _load_encoder(encoder, load_file(weights / WEIGHTS), weights)
+            _load_encoder(encoder, state, weights)
         path = weights / "tokenizer.json"
-        preprocessor = Preprocessor(
-            load_tokenizer(str(path)), path.read_bytes(), int(config.pad_token_id or 0), has_types
-        )
+        tokenizer, as_it_came = load_tokenizer(str(path)), path.read_bytes()
+        added = vocabulary.add(tokenizer, encoder, settings.tokens, known=tuned)
+        tokenizer_json = tokenizer.to_str(pretty=True).encode() if added else as_it_came
+        preprocessor = Preprocessor(tokenizer, tokenizer_json, int(config.pad_token_id or 0), has_types)
         return Built(module.eval(), preprocessor, settings)
 
     def save(self, built: Built, folder: Path) -> None:
@@ -227,7 +230,7 @@ def _load_encoder(encoder: nn.Module, state: dict[str, torch.Tensor], weights: P
     encoder.load_state_dict({name: value.float() for name, value in found.items()}, strict=False)
 
 
-def _load_tuned(module: Classifier, weights: Path, labels: Sequence[str]) -> None:
+def _load_tuned(module: Classifier, weights: Path, state: dict[str, torch.Tensor], labels: Sequence[str]) -> None:
     """Weights of ours, head included. New labels get fresh rows in the head; a label may not disappear."""
     have: list[str] = json.loads((weights / LABELS).read_text(encoding="utf-8"))
     gone = sorted(set(have) - set(labels))
@@ -237,12 +240,13 @@ def _load_tuned(module: Classifier, weights: Path, labels: Sequence[str]) -> Non
             where=str(weights),
             fix="start from the base: train.start: base",
         )
-    state = load_file(weights / WEIGHTS)
-    head, bias = module.head.weight.detach().clone(), module.head.bias.detach().clone()
+    last = heads.last(module.head)
+    head, bias = last.weight.detach().clone(), last.bias.detach().clone()
+    name = next(name for name, part in module.named_modules() if part is last)
     for row, label in enumerate(labels):
         if label in have:
-            head[row], bias[row] = state["head.weight"][have.index(label)], state["head.bias"][have.index(label)]
-    module.load_state_dict({**state, "head.weight": head, "head.bias": bias})
+            head[row], bias[row] = state[f"{name}.weight"][have.index(label)], state[f"{name}.bias"][have.index(label)]
+    module.load_state_dict({**state, f"{name}.weight": head, f"{name}.bias": bias})
 
 
 TASK = TextClassification()

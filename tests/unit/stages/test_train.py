@@ -316,7 +316,8 @@ def test_validation_takes_labelled_rows_of_both_roles() -> None:
 
 def test_phases_become_plain_values() -> None:
     given = {
-        "start": "base", "max_length": 32, "pooling": "mean", "dropout": 0.1, "batch_rows": 8, "batch_tokens": 64,
+        "start": "base", "max_length": 32, "pooling": "mean", "dropout": 0.1, "head": {"hidden": []}, "tokens": [],
+        "batch_rows": 8, "batch_tokens": 64,
         "precision": "fp32", "replay": 1.0, "checkpoint_every_steps": 5, "prefix_cache_gib": 1.0,
         "phases": [PROBE, TUNE],
     }  # fmt: skip
