@@ -47,12 +47,14 @@ def drop(root: Path, name: str, text: str) -> Path:
     return path
 
 
-def make_bundle(folder: Path, content: str) -> tuple[Path, Path]:
-    """Bundle and weights, told apart by ``content``."""
+def make_bundle(folder: Path, content: str, *, trained: str | None = None) -> tuple[Path, Path]:
+    """Bundle and weights, told apart by ``content``; the weights by ``trained`` instead where that is given."""
     bundle, weights = folder / "bundle", folder / "weights"
     for path in (bundle / "model.onnx", bundle / "nested" / "card.md", weights / "model.safetensors"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{path.name} of {content}")
+    if trained is not None:
+        (weights / "model.safetensors").write_text(f"model.safetensors of {trained}")
     (bundle / "manifest.json").unlink(missing_ok=True)
     Manifest(files=tree_hashes(bundle), lineage={"window": content}).write(bundle / "manifest.json")
     return bundle, weights
@@ -76,11 +78,13 @@ def verdict(challenger: str, champion: str | None, *, promote: bool = True) -> J
     )
 
 
-def promote(root: Path, content: str, *, at: str = "2026-01-01T00:00:00+00:00") -> LedgerEntry:
+def promote(
+    root: Path, content: str, *, trained: str | None = None, at: str = "2026-01-01T00:00:00+00:00"
+) -> LedgerEntry:
     """Promote a bundle of this content, judged against today's champion, for the window as it is."""
     from finetide.registry import store
 
-    bundle, weights = make_bundle(root / "artifacts" / content, content)
+    bundle, weights = make_bundle(root / "artifacts" / content, content, trained=trained)
     current = history.champion(ledger.read(root, MODEL))
     return service.promote(
         root,

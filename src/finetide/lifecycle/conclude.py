@@ -135,6 +135,9 @@ def _judge(root: Path, model: str, entries: list[LedgerEntry]) -> Conclusion:
         return Conclusion("never-run", "nothing was judged yet", 0, new=False)
     if verdict.challenger_hash in history.withdrawn(entries):
         return Conclusion("rejected", "this bundle was withdrawn by a rollback and stays out", 0, new=False)
+    if outputs.is_withdrawn(root, model, entries, verdict):
+        reason = "its training weights were withdrawn by a rollback and stay out, in whatever bundle"
+        return Conclusion("rejected", reason, 0, new=False)
     pinned = sha256_file(window_path(root, model))
     for entry in entries:
         same = entry.bundle_hash == verdict.challenger_hash and entry.hashes.get("window") == pinned

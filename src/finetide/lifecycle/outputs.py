@@ -13,6 +13,7 @@ from finetide.contracts.metrics import Metrics
 from finetide.contracts.quality import IngestReport, LeakageVerdict, QualityVerdict
 from finetide.contracts.shift import ShiftVerdict
 from finetide.contracts.training import TrainingReport
+from finetide.registry import history, store
 
 STAGES = ("ingest", "validate", "split", "shift", "gate", "train", "evaluate", "export", "judge")
 Shape = TypeVar("Shape", bound=Contract)
@@ -57,6 +58,15 @@ def parity(root: Path, model: str) -> Parity | None:
 
 def judge(root: Path, model: str) -> JudgeVerdict | None:
     return _read(root, model, "judge", "judge.json", JudgeVerdict)
+
+
+def is_withdrawn(root: Path, model: str, entries: history.Entries, verdict: JudgeVerdict) -> bool:
+    """Whether a rollback left the judged challenger: its bundle, or the training weights that lie here behind it."""
+    if not history.withdrawn(entries):
+        return False  # the usual case: no need to hash the weights
+    weights = path_of(root, model, "train", "model")
+    trained = store.weights_hash(weights) if weights.is_dir() else None
+    return history.is_withdrawn(entries, verdict.challenger_hash, trained)
 
 
 def verdict_paths(root: Path, model: str) -> tuple[Path, Path, Path]:

@@ -64,8 +64,9 @@ def repin(root: Path, model: str, graph: Graph) -> list[str]:
         return []
     if not dirty(root, graph):
         verdict = outputs.judge(root, model)
-        known = {champion.bundle_hash, *history.withdrawn(entries)}
-        if verdict is None or verdict.challenger_hash in known:
+        if verdict is None or verdict.challenger_hash == champion.bundle_hash:
+            return []
+        if outputs.is_withdrawn(root, model, entries, verdict):
             return []
     elif not modified(root, graph):
         return []

@@ -49,14 +49,46 @@ def previous_champion(entries: Entries) -> LedgerEntry | None:
     current = champion(entries)
     if current is None:
         return None
-    barred = withdrawn(entries) | {current.bundle_hash or ""}
     earlier = (entry for entry in reversed(entries) if entry.sequence < current.sequence and entry.event == "promoted")
-    return next((entry for entry in earlier if entry.bundle_hash not in barred), None)
+    others = (entry for entry in earlier if entry.bundle_hash != current.bundle_hash)
+    found = (one for one in others if not is_withdrawn(entries, one.bundle_hash, one.hashes.get("weights")))
+    return next(found, None)
 
 
 def withdrawn(entries: Entries) -> set[str]:
     """Hashes of bundles that a rollback left: they are never promoted again."""
     return {entry.bundle_hash for entry in entries if entry.event == "withdrawn" and entry.bundle_hash}
+
+
+def withdrawn_weights(entries: Entries) -> set[str]:
+    """Hashes of the training weights that a rollback left. Another model card or calibration around them makes another
+    bundle hash, and the same model.
+
+    A rollback between two bundles of the same weights found fault with what is around them: those weights stay.
+    """
+    found = set()
+    for place, entry in enumerate(entries):
+        if entry.event != "withdrawn":
+            continue
+        left = weights_of(entries, entry.bundle_hash)
+        back = next((later for later in entries[place + 1 :] if later.event in MOVES), None)
+        if left and (back is None or weights_of(entries, back.bundle_hash) != left):
+            found.add(left)
+    return found
+
+
+def is_withdrawn(entries: Entries, bundle_hash: str | None, weights: str | None) -> bool:
+    """Whether a bundle made of these training weights was withdrawn, itself or by its weights.
+
+    Args: weights: see `registry.store.weights_hash`; None where they are not known.
+    """
+    return bundle_hash in withdrawn(entries) or weights in withdrawn_weights(entries)
+
+
+def weights_of(entries: Entries, bundle_hash: str | None) -> str | None:
+    """Hash of the training weights behind a promoted bundle; None for one that never was promoted."""
+    found = promotion(entries, bundle_hash)
+    return found.hashes.get("weights") if found else None
 
 
 def excluded(entries: Entries) -> dict[str, LedgerEntry]:

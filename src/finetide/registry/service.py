@@ -58,15 +58,17 @@ def promote(
     if force_reason is not None:
         said = f"{said}; forced: {_reason(force_reason)}"
 
+    trained = store.weights_hash(weights)
+
     def build(entries: Entries) -> Sequence[Draft]:
-        _may_promote(entries, judge, forced=force_reason is not None)
+        _may_promote(entries, judge, trained, forced=force_reason is not None)
         current = history.champion(entries)
         if current and current.bundle_hash == found:
             return []
-        pinned = {**hashes, "weights": store.weights_hash(weights)}
+        pinned = {**hashes, "weights": trained}
         return [Draft("promoted", said, bundle_hash=found, window=window, hashes=pinned)]
 
-    _may_promote(ledger.read(root, model), judge, forced=force_reason is not None)
+    _may_promote(ledger.read(root, model), judge, trained, forced=force_reason is not None)
     store.keep(root, model, bundle, weights)
     ledger.append(root, model, build, who=who, now=now)
     reconcile(root, model)
@@ -190,13 +192,18 @@ def _alias_there(root: Path, model: str) -> Alias | None:
         return None
 
 
-def _may_promote(entries: Entries, judge: JudgeVerdict, *, forced: bool) -> None:
+def _may_promote(entries: Entries, judge: JudgeVerdict, weights: str, *, forced: bool) -> None:
     challenger = judge.challenger_hash
+    fix = "train another: add data, or change params.yaml"
     if challenger in history.withdrawn(entries):
         raise GateError(
-            "this bundle was withdrawn by a rollback and is never promoted again",
-            found=challenger,
-            fix="train another: add data, or change params.yaml",
+            "this bundle was withdrawn by a rollback and is never promoted again", found=challenger, fix=fix
+        )
+    if weights in history.withdrawn_weights(entries):
+        raise GateError(
+            "these training weights were withdrawn by a rollback and are never promoted again, in whatever bundle",
+            found=weights,
+            fix=fix,
         )
     if forced:
         return
@@ -231,7 +238,7 @@ def _target(entries: Entries, model: str, to: str | None) -> LedgerEntry:
     target = known[to]
     if target.bundle_hash == current.bundle_hash:
         raise InputError(f"{to} is in service already", where=model, fix=f"see finetide history {model}")
-    if target.bundle_hash in history.withdrawn(entries):
+    if history.is_withdrawn(entries, target.bundle_hash, target.hashes.get("weights")):
         raise GateError(f"{to} was withdrawn and cannot come back", fix="choose another: finetide history")
     return target
 

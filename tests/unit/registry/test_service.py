@@ -20,9 +20,15 @@ def in_service(root: Path) -> str | None:
 
 
 def try_promote(
-    root: Path, content: str, champion: str | None, *, judged: bool = True, force: str | None = None
+    root: Path,
+    content: str,
+    champion: str | None,
+    *,
+    trained: str | None = None,
+    judged: bool = True,
+    force: str | None = None,
 ) -> LedgerEntry:
-    bundle, weights = make_bundle(root / "artifacts" / content, content)
+    bundle, weights = make_bundle(root / "artifacts" / content, content, trained=trained)
     return service.promote(
         root,
         MODEL,
@@ -108,6 +114,38 @@ def test_a_withdrawn_bundle_never_comes_back_not_even_by_force(root: Path) -> No
         with pytest.raises(GateError, match="this bundle was withdrawn by a rollback and is never promoted again"):
             try_promote(root, "two", one.bundle_hash, force=force)
     assert in_service(root) == "v1"
+
+
+def test_withdrawn_weights_never_come_back_in_another_bundle(root: Path) -> None:
+    one, two = promote(root, "one"), promote(root, "two")
+    service.rollback(root, MODEL, reason="complaints")
+    before = events(root)
+    said = (
+        "these training weights were withdrawn by a rollback and are never promoted again, in whatever bundle "
+        rf"\(found '?{two.hashes['weights']}'?\)\n  fix: train another: add data, or change params.yaml"
+    )
+    for force in (None, "please"):
+        with pytest.raises(GateError, match=said):
+            try_promote(root, "two, another card", one.bundle_hash, trained="two", force=force)
+    assert (events(root), in_service(root)) == (before, "v1")
+    assert not (root / "serving" / MODEL / store.bundle_hash(root / "artifacts/two, another card/bundle")).exists()
+    assert try_promote(root, "three", one.bundle_hash).version == "v3"
+
+
+def test_a_rollback_does_not_go_to_a_version_with_withdrawn_weights(root: Path) -> None:
+    promote(root, "one"), promote(root, "two"), promote(root, "two, another card", trained="two")
+    service.rollback(root, MODEL, "v1", reason="complaints")
+    with pytest.raises(GateError, match="v2 was withdrawn and cannot come back"):
+        service.rollback(root, MODEL, "v2", reason="r")
+    promote(root, "four")
+    assert service.rollback(root, MODEL, reason="r").version == "v1"
+
+
+def test_a_rollback_between_bundles_of_the_same_weights_leaves_the_weights_free(root: Path) -> None:
+    one, _ = promote(root, "one"), promote(root, "one, torn card", trained="one")
+    service.rollback(root, MODEL, reason="the card is wrong")
+    assert history.withdrawn_weights(ledger.read(root, MODEL)) == set()
+    assert try_promote(root, "one, mended card", one.bundle_hash, trained="one").version == "v3"
 
 
 def test_a_promotion_needs_a_reason(root: Path) -> None:
