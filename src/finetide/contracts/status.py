@@ -12,6 +12,9 @@ from finetide.contracts.metrics import Measure
 Outcome = Literal["promoted", "rejected", "not-needed", "halted", "failed", "stale", "never-run", "running", "ready"]
 
 
+FiguresOf = Literal["in-service", "challenger", "rejected", "withdrawn", "earlier-run"]
+
+
 class ChampionStatus(Contract):
     version: str
     hash: str
@@ -26,8 +29,22 @@ class ParityStatus(Contract):
 
 
 class StageStatus(Contract):
+    """``why``: what makes it stale, one thing each; empty where only a stage before it is, or while a run is at work.
+    ``earlier``: while a run is at work, whether this stage's outputs are of a run before; else null."""
+
     state: Literal["ran", "cached", "stale", "failed"]
     seconds: float | None
+    why: tuple[str, ...] = ()
+    earlier: bool | None = None
+
+
+class FiguresStatus(Contract):
+    """Whose ``metrics`` and ``baselines`` are. ``hash`` and ``version`` are null where no bundle is known of them."""
+
+    of: FiguresOf
+    version: str | None
+    hash: str | None
+    sentence: str
 
 
 class ModelStatus(Contract):
@@ -39,6 +56,7 @@ class ModelStatus(Contract):
     parity: ParityStatus | None
     outcome: Outcome
     stages: dict[str, StageStatus]
+    figures: FiguresStatus | None = None
 
 
 class Status(Contract):

@@ -172,6 +172,12 @@ def is_busy(root: Path) -> bool:
         return True
 
 
+def run_started(root: Path) -> float | None:
+    """When the run that is at work in this workspace began, in seconds since 1970; None when there is none."""
+    with _opened(root, "run.flock") as stream:
+        return None if _take(stream) else os.fstat(stream.fileno()).st_mtime  # signed once, at its first line
+
+
 def call(root: Path, arguments: Sequence[str], *, on_line: Line | None = None, initialised: bool = True) -> Outcome:
     """Run ``dvc ARGUMENTS`` under the workspace lock; a failure is returned, not raised.
 

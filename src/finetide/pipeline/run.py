@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from finetide.config.load import PARAMS_FILE
 from finetide.errors import FinetideError, GateError, IntegrityError, ToolError
-from finetide.pipeline import dvc, journal
+from finetide.pipeline import codelock, dvc, journal
 from finetide.pipeline.graph import Graph, order
 
 State = Literal["ran", "cached", "failed"]
@@ -34,9 +35,35 @@ class StageRun:
 
 def dirty(root: Path, stages: Iterable[str]) -> set[str]:
     """Those of ``stages`` that DVC calls changed. Not transitive: what follows a changed stage may not be in it."""
+    return set(changes(root, stages))
+
+
+def changes(root: Path, stages: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Stage → what DVC finds changed about it, one thing each, e.g. ``models.mail.train (params.yaml)``."""
     wanted = list(stages)
     status: dict[str, Any] = dvc.json_output(root, ["status", "--json", *wanted])
-    return set(status) & set(wanted)
+    return {stage: tuple(_differences(parts)) for stage, parts in status.items() if stage in wanted}
+
+
+def _differences(parts: list[Any]) -> Iterator[str]:
+    """DVC's answer about one stage in words, each thing once."""
+    sides = {kind: found for part in parts if isinstance(part, dict) for kind, found in part.items()}
+    deps = sides.get("changed deps", {})
+    if any(deps.get(file) == "new" for file in (PARAMS_FILE, codelock.LOCK_FILE)):
+        yield "has not run yet"  # dvc.lock knows nothing of it: every input would count as changed
+        return
+    if "changed command" in parts:
+        yield "its command (dvc.yaml)"
+    for path, state in deps.items():
+        if path == codelock.LOCK_FILE:
+            yield f"its code or libraries ({codelock.LOCK_FILE})"
+        elif isinstance(state, dict):
+            yield from (f"{key} ({path})" for key in state)
+        else:
+            yield f"{path} is missing" if state == "deleted" else path
+    for path, state in sides.get("changed outs", {}).items():
+        said = {"deleted": "is missing", "not in cache": "is not in DVC's cache"}.get(str(state), "was altered")
+        yield f"its output {path} {said}"
 
 
 def modified(root: Path, stages: Iterable[str]) -> bool:

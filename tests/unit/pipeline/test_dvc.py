@@ -13,7 +13,7 @@ import pytest
 
 from finetide.errors import BusyError, ProjectError, ToolError
 from finetide.pipeline import dvc, journal
-from finetide.pipeline.run import dirty, run_graph, run_stage
+from finetide.pipeline.run import changes, dirty, run_graph, run_stage
 
 
 @pytest.fixture
@@ -41,6 +41,28 @@ def test_stages_run_once_and_are_cached_then(project: Path) -> None:
     assert run_all(project) == ["ran", "ran"]
     assert dirty(project, GRAPH) == set()
     assert run_all(project) == ["cached", "cached"]
+
+
+def test_what_has_changed_is_named(project: Path) -> None:
+    (project / "params.yaml").write_text("models: {m: {train: 1, judge: 2}}\n")
+    (project / "finetide.lock").write_text("stages: {m: {first: aa}}\n")
+    text = (project / "dvc.yaml").read_text()
+    params = "      params: [models.m.train, finetide.lock: [stages.m.first]]\n"
+    (project / "dvc.yaml").write_text(text.replace("      outs: [a.txt]\n", f"      outs: [a.txt]\n{params}"))
+    assert changes(project, GRAPH)["first@m"] == ("has not run yet",)
+    run_all(project)
+    assert changes(project, GRAPH) == {}
+    (project / "params.yaml").write_text("models: {m: {train: 3, judge: 4}}\n")
+    (project / "finetide.lock").write_text("stages: {m: {first: bb}}\n")
+    (project / "in.txt").write_text("two")
+    (project / "b.txt").unlink()
+    found = changes(project, GRAPH)
+    assert sorted(found["first@m"]) == [
+        "in.txt",
+        "its code or libraries (finetide.lock)",
+        "models.m.train (params.yaml)",
+    ]
+    assert found["second@m"] == ("its output b.txt is missing",)
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"a": \xff'])
@@ -78,6 +100,16 @@ def test_a_failure_without_words_shows_what_dvc_printed(project: Path) -> None:
     assert (run.state, run.exit_code) == ("failed", 5)
     assert "`dvc repro -s first@m` failed" in run.error
     assert "in.txt" in run.error
+
+
+def test_when_the_run_at_work_began_is_known(project: Path) -> None:
+    assert dvc.run_started(project) is None
+    before = time.time()
+    with dvc.run_lock(project):
+        started = dvc.run_started(project)
+        assert started is not None
+        assert before - 1 <= started <= time.time() + 1
+    assert dvc.run_started(project) is None
 
 
 def test_outside_a_dvc_project(tmp_path: Path) -> None:
