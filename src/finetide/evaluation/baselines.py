@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +17,10 @@ from finetide.metrics.classification import FloatArray, IntArray
 # Inverse strengths of the L2 penalty that the reference-only probe tries, from strong to weak.
 PROBE_STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 PROBE_ITERATIONS = 5000
+# Of TF-IDF: the most frequent words and pairs of words, which bounds its time; and one strength, usual for such texts.
+TERMS = 20_000
+TERMS_STRENGTH = 10.0
+WORD = r"(?u)\w+"
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,9 @@ def predict_all(
         "majority": majority(label_indices(list(train["label"]), labels), len(test)),
         "zero-shot": zero_shot(features, frozen.labels),
     }
+    if "text" in rows:
+        terms = tf_idf(list(train["text"]), label_indices(list(train["label"]), labels), list(test["text"]))
+        found |= {} if terms is None else {"tf-idf": terms}
     if len(trained.weight):
         found["probe"] = probe(features, trained)
     reference = taught[taught["role"] == "reference"]
@@ -105,6 +113,25 @@ def zero_shot(features: FloatArray, label_features: FloatArray) -> IntArray:
         features: of the rows, shape [rows, hidden]. label_features: of the labels' texts, shape [labels, hidden].
     """
     return np.asarray((_unit(features) @ _unit(label_features).T).argmax(axis=1), dtype=np.int64)
+
+
+def tf_idf(train: Sequence[str], truth: IntArray, texts: Sequence[str]) -> IntArray | None:
+    """Label indices of ``texts`` by logistic regression on TF-IDF of words and pairs of words: what one has without a
+    neural network. Its solver (L-BFGS) draws nothing by chance. None where no training text has a word.
+
+    Args: truth: label indices of ``train``, shape [rows].
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(truth)) == 1:
+        return np.full(len(texts), truth[0], dtype=np.int64)
+    if not any(re.search(WORD, text) for text in train):
+        return None
+    terms = TfidfVectorizer(ngram_range=(1, 2), max_features=TERMS, sublinear_tf=True, token_pattern=WORD)
+    model = LogisticRegression(C=TERMS_STRENGTH, max_iter=PROBE_ITERATIONS, tol=1e-3)
+    model.fit(terms.fit_transform(train), truth)
+    return np.asarray(model.predict(terms.transform(texts)), dtype=np.int64) if len(texts) else truth[:0]
 
 
 def probe(features: FloatArray, trained: Probe) -> IntArray:

@@ -91,7 +91,7 @@ def curves(
 
 def bars(title: str, measures: Mapping[str, Measure]) -> Markup:
     """A horizontal bar a name, from 0 to 1, with its interval; the first is drawn as ours."""
-    panel = Panel(150, 26, WIDTH - 230, 30.0 * len(measures), (0.0, 1.0), (0.0, 1.0))
+    panel = Panel(240, 26, WIDTH - 320, 30.0 * len(measures), (0.0, 1.0), (0.0, 1.0))
     bottom = panel.top + panel.height
     drawn = [text(0, 12, title, "title")]
     for value in (0.0, 0.25, 0.5, 0.75, 1.0):

@@ -27,7 +27,9 @@ def headline(facts: Facts) -> list[tuple[str, str, str]]:
         ends = f"{verdict.low:+.3f} to {verdict.high:+.3f}" if verdict.low is not None else ""
         found.append(("against the champion", f"{verdict.difference:+.3f}", f"{verdict.metric} · {ends}"))
     if facts.shift:
-        p = "no incoming rows" if facts.shift.p is None else f"p = {facts.shift.p:.2g} at α = {facts.shift.alpha:g}"
+        p = "no incoming rows"
+        if facts.shift.p is not None:
+            p = f"combined p = {facts.shift.p:.2g} at α = {facts.shift.alpha:g}"
         found.append(("shift", facts.shift.verdict, p))
     if facts.parity:
         agreement = f"{percent(facts.parity.agreement)} of {facts.parity.rows} rows agree"

@@ -46,6 +46,8 @@ def build(root: Path, model: str) -> str:
         confusion=content.confusion_chart(facts),
         confused=content.confused_pairs(facts),
         calibration=content.calibration_chart(facts),
+        worse_calibration=words.worse_calibration(facts.metrics) if facts.metrics else [],
+        served="int8" if facts.info and facts.info.default_graph == "model.int8.onnx" else "fp32",
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from finetide.contracts.metrics import Measure
+from finetide.contracts.metrics import Measure, Metrics
 
 ROLE_NAMES = {"reference": "reference", "incoming": "incoming", "all": "both together"}
 BASELINE_NAMES = {
     "model": "this model",
-    "probe": "linear probe",
-    "probe-reference-only": "probe, reference only",
+    "tf-idf": "TF-IDF + logistic regression",
+    "probe": "logistic regression on the frozen base",
+    "probe-reference-only": "the same, reference rows only",
     "zero-shot": "zero-shot",
     "majority": "most frequent label",
 }
@@ -21,6 +22,8 @@ METRIC_NAMES = {
     "ece_calibrated": "ECE, calibrated",
     "nll": "NLL",
 }
+# An expected calibration error that grew by less is noise of the binning.
+WORSE = 0.005
 # Errors and likelihoods are no shares of rows.
 AS_NUMBERS = ("ece", "ece_calibrated", "nll")
 
@@ -55,6 +58,16 @@ def measure(value: Measure | None, name: str) -> Markup:
     if name in AS_NUMBERS:
         return Markup("{}").format(number(value.value))
     return Markup('{} <span class="interval">{}</span>').format(percent(value.value), interval(value))
+
+
+def worse_calibration(metrics: Metrics) -> list[str]:
+    """The roles on whose test rows temperature scaling made the scores worse, with both errors."""
+    found = []
+    for role, values in metrics.roles.items():
+        raw, scaled = values.get("ece"), values.get("ece_calibrated")
+        if raw is not None and scaled is not None and scaled.value - raw.value >= WORSE:
+            found.append(f"{ROLE_NAMES.get(role, role)}: ECE {number(raw.value)} → {number(scaled.value)}")
+    return found
 
 
 def sentence(words: str) -> str:

@@ -138,7 +138,10 @@ def _decide(p: float, found: list[Statistic], sizes: Sizes, limits: Limits, samp
     variation = by_name["label frequencies"].effect if "label frequencies" in by_name else 0.0
     significant = p < limits.alpha
     causes = _causes(found, sizes, limits) if significant or sizes.new_labels else ()
-    told = f"domain AUC {auc.effect:.2f} [{auc.low:.2f}, {auc.high:.2f}], p = {p:.3g}"
+    told = (
+        f"domain AUC {auc.effect:.2f} [{auc.low:.2f}, {auc.high:.2f}], "
+        f"combined p of {len(found)} tests = {p:.3g} at α = {limits.alpha:g}"
+    )
     word: ShiftWord
     if sizes.new_labels:
         word = "adapt"

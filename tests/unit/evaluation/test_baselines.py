@@ -12,6 +12,7 @@ from finetide.evaluation.baselines import (
     probe,
     reference_probe,
     rows_needed,
+    tf_idf,
     zero_shot,
 )
 
@@ -149,3 +150,35 @@ def test_features_are_needed_of_labelled_test_rows_and_for_the_reference_probe_o
     assert "r59" not in set(needed["row_id"])
     assert set(needed["role"][needed["split"] != "test"]) == {"reference"}
     assert set(rows_needed(table(("reference",))[0])["split"]) == {"test"}
+
+
+def test_tf_idf_learns_words_and_is_deterministic():
+    texts = [f"{'parcel lost' if i % 2 else 'refund please'} number {i}" for i in range(40)]
+    truth = np.arange(40) % 2
+    found = tf_idf(texts, truth, ["my refund please", "the parcel is lost", ""])
+    assert found is not None
+    assert found.tolist()[:2] == [0, 1]
+    assert (found == tf_idf(texts, truth, ["my refund please", "the parcel is lost", ""])).all()
+
+
+def test_tf_idf_learns_pairs_of_words():
+    texts = ["not good", "good not bad", "bad not good", "not bad"] * 10
+    truth = np.array([0, 1, 0, 1] * 10)
+    assert tf_idf(texts, truth, texts).tolist() == truth.tolist()
+
+
+def test_tf_idf_at_the_edges():
+    one = np.ones(3, dtype=np.int64)
+    assert tf_idf(["a", "b", "c"], one, ["d", "e"]).tolist() == [1, 1]
+    assert tf_idf(["…", "!", "?"], np.array([0, 1, 0]), ["a"]) is None
+    assert tf_idf(["a", "b"], np.array([0, 1]), []).tolist() == []
+
+
+def test_tf_idf_reads_no_text_but_that_of_training_rows():
+    rows, features = table()
+    rows["text"] = [f"word{label} {row}" for label, row in zip(rows["label"], rows["row_id"], strict=True)]
+    before = predictions(rows, features)
+    assert "tf-idf" in before
+    held = rows["split"] == "validation"
+    poisoned = rows.assign(label=rows["label"].where(~held, "refund"))
+    assert (predictions(poisoned, features)["tf-idf"] == before["tf-idf"]).all()

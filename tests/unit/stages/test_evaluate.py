@@ -99,7 +99,7 @@ def project(tmp_path):
 def test_model_and_baselines_are_measured_by_role(project):
     metrics, evaluation, table = project.run()
     assert list(metrics.roles) == ["all", "incoming", "reference"]
-    assert set(metrics.baselines) == {"majority", "zero-shot", "probe", "probe-reference-only"}
+    assert set(metrics.baselines) == {"majority", "zero-shot", "tf-idf", "probe", "probe-reference-only"}
     assert set(metrics.roles["all"]) == {"accuracy", "macro_f1", "ece", "ece_calibrated", "nll"}
     assert evaluation.labels == LABELS
     assert set(table["split"]) == {"validation", "test"}
