@@ -50,6 +50,7 @@ class Judgement:
     against: Interval | None
     p: float | None
     slices: tuple[SliceResult, ...]
+    margin: float
 
     @property
     def promote(self) -> bool:
@@ -62,7 +63,8 @@ class Judgement:
         reached = f"{metric} {self.challenger:.3f} on {self.rows} test rows"
         if self.against is None:
             return f"{reached}, every floor is reached, and there is no champion to beat"
-        return f"{reached}, against the champion {_shown(self.against)}, and no slice is worse"
+        against = f"against the champion {_shown(self.against)}"
+        return f"{reached}, {against}, where {self.margin:g} may be lost, and no slice is worse"
 
 
 def judge(
@@ -80,8 +82,9 @@ def judge(
             does not know a label never says it, and so is wrong on its rows.
         champion: None where there is none yet.
     """
+    margin = params.non_inferiority_margin
     if not truth:
-        return Judgement(("there is no labelled test row to judge on",), 0, 0.0, None, None, None, ())
+        return Judgement(("there is no labelled test row to judge on",), 0, 0.0, None, None, None, (), margin)
     rows = _Rows.of(truth, challenger, champion)
     metric = METRICS[params.metric]
     value = float(metric(count(rows.truth, rows.challenger, rows.labels)))
@@ -96,7 +99,7 @@ def judge(
         reasons += _worse_than_champion(against, params)
     slices = _judge_slices(rows, _masks(truth, roles), params, seed)
     reasons += [f"{part.slice}: {part.reason}" for part in slices if not part.passed]
-    return Judgement(tuple(reasons), len(truth), value, before, against, p, slices)
+    return Judgement(tuple(reasons), len(truth), value, before, against, p, slices, margin)
 
 
 @dataclass(frozen=True)

@@ -141,9 +141,11 @@ def _judge(root: Path, model: str, entries: list[LedgerEntry]) -> Conclusion:
     pinned = sha256_file(window_path(root, model))
     for entry in entries:
         same = entry.bundle_hash == verdict.challenger_hash and entry.hashes.get("window") == pinned
-        if same and entry.event in ("promoted", "rejected"):
-            outcome: Outcome = "promoted" if entry.event == "promoted" else "rejected"
-            return Conclusion(outcome, entry.reason, 0, new=False)
+        if same and entry.event == "promoted":
+            return Conclusion("promoted", _with_second_thoughts(entry, verdict), 0, new=False)
+        # Rejected once, and the judge, run again with other limits, says promote: that is a new decision.
+        if same and entry.event == "rejected" and verdict.verdict == "reject":
+            return Conclusion("rejected", entry.reason, 0, new=False)
     if verdict.verdict == "reject":
         service.record(
             root,
@@ -157,6 +159,13 @@ def _judge(root: Path, model: str, entries: list[LedgerEntry]) -> Conclusion:
         return Conclusion("rejected", verdict.reason, EXIT_CODES["rejected"], new=True)
     entry = _promote(root, model, verdict, verdict.reason, force_reason=None)
     return Conclusion("promoted", f"{entry.version} is in service: {verdict.reason}", 0, new=True)
+
+
+def _with_second_thoughts(entry: LedgerEntry, verdict: JudgeVerdict) -> str:
+    """Why it was promoted; and what the judge, run again since, would say today. What is in service stays."""
+    if verdict.verdict == "promote":
+        return entry.reason
+    return f"{entry.reason}; the judge, run again since, would reject it now: {verdict.reason}"
 
 
 def _promote(root: Path, model: str, verdict: JudgeVerdict, reason: str, force_reason: str | None) -> LedgerEntry:

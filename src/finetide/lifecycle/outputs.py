@@ -14,6 +14,7 @@ from finetide.contracts.quality import IngestReport, LeakageVerdict, QualityVerd
 from finetide.contracts.shift import ShiftVerdict
 from finetide.contracts.training import TrainingReport
 from finetide.registry import history, store
+from finetide.report.words import worse_calibration
 
 STAGES = ("ingest", "validate", "split", "shift", "gate", "train", "evaluate", "export", "judge")
 Shape = TypeVar("Shape", bound=Contract)
@@ -120,19 +121,25 @@ def _evaluate(root: Path, model: str) -> str:
     report = metrics(root, model)
     if report is None:
         return ""
-    return "; ".join(
+    said = [
         f"{role} accuracy {values['accuracy'].value:.1%} on {values['accuracy'].rows} rows"
         for role, values in report.roles.items()
         if "accuracy" in values
-    )
+    ]
+    worse = worse_calibration(report)
+    return "; ".join([*said, *([f"calibration got worse ({'; '.join(worse)})"] if worse else [])])
 
 
 def _export(root: Path, model: str) -> str:
     report = parity(root, model)
     if report is None:
         return ""
-    int8 = "" if report.int8 is None else f"; int8 {'kept' if report.int8.kept else 'dropped'}: {report.int8.reason}"
-    return f"largest difference {report.max_abs_error:.1e}, {report.agreement:.2%} same labels{int8}"
+    said = f"largest difference {report.max_abs_error:.1e}, {report.agreement:.2%} same labels"
+    if report.int8 is None:
+        return said
+    # export.py packs model.onnx as the default graph whatever the int8 file's figures are.
+    place = "int8 variant also in the bundle, fp32 serves" if report.int8.kept else "int8 variant left out"
+    return f"{said}; {place}: {report.int8.reason}"
 
 
 def _judge(root: Path, model: str) -> str:

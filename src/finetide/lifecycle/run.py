@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from finetide.lifecycle import outputs
@@ -40,16 +40,20 @@ def run_model(root: Path, model: str, say: Say) -> Conclusion:
     graph = graph_of(root, model)
     for line in repin(root, model, graph):
         say(f"{model}: {line}")
-    found = _run_stages(root, model, graph, say) if dirty(root, graph) else conclude(root, model)
-    for line in closing_lines(root, model, found):
+    ran: list[str] = []
+    found = _run_stages(root, model, graph, say, ran) if dirty(root, graph) else conclude(root, model)
+    for line in closing_lines(root, model, found, ran):
         say(line)
     return found
 
 
-def _run_stages(root: Path, model: str, graph: Graph, say: Say) -> Conclusion:
+def _run_stages(root: Path, model: str, graph: Graph, say: Say, ran: list[str]) -> Conclusion:
+    """Args: ran: filled with the names of the stages that did run."""
     to_gate = ancestors(graph, f"gate@{model}")
 
     def done(run: StageRun) -> None:
+        if run.state == "ran":
+            ran.append(run.stage.split("@")[0])
         name = run.stage.split("@")[0]
         mark = {"ran": "✓", "cached": "·", "failed": "✗"}[run.state]
         said = outputs.sentence(root, model, name) if run.state != "failed" else run.error.split("\n")[0]
@@ -90,9 +94,11 @@ def _failed(root: Path, model: str, run: StageRun) -> Conclusion:
     return Conclusion("failed", run.error, run.exit_code, new=True)
 
 
-def closing_lines(root: Path, model: str, found: Conclusion) -> list[str]:
-    """How it ended and where to look."""
+def closing_lines(root: Path, model: str, found: Conclusion, ran: Sequence[str] = ()) -> list[str]:
+    """How it ended and where to look. Args: ran: the stages that ran before this end, by name."""
     nothing = "" if found.new else " (nothing changed since)"
+    if ran and not found.new:
+        nothing = f" (as decided before; {', '.join(ran)} ran again and changed nothing about it)"
     lines = [f"{model}: {found.outcome}{nothing}: {found.reason}"]
     champion = read_alias(root, model)
     if champion is not None:

@@ -32,6 +32,7 @@ from finetide.pipeline.run import changes
 from finetide.registry import history, ledger
 from finetide.registry.alias import read_alias
 from finetide.registry.window import window_path
+from finetide.report.words import BASELINE_NAMES, ROLE_NAMES
 
 # A run that is at work: when it began; None where that is not known (a DVC call, and no run, is at work).
 Began = float | None
@@ -178,12 +179,25 @@ def as_lines(root: Path, status: Status) -> Iterator[str]:
             yield f"  figures     {model.figures.sentence}"
         for role, metrics in model.metrics.items():
             yield f"  {role:<11} {', '.join(_shown(metric, measure) for metric, measure in metrics.items())}"
+        if model.baselines:
+            yield f"  beside it   {_beside(model)}"
         if model.parity:
             passed = "passed" if model.parity.passed else "failed"
             yield f"  parity      {passed}: largest difference {model.parity.max_abs_error:.1e}"
         stages = ", ".join(_stage(stage, found, model) for stage, found in model.stages.items())
         yield f"  stages      {stages}"
         yield from _reasons(model)
+
+
+def _beside(model: ModelStatus) -> str:
+    """The baselines' accuracy on the rows of the widest role."""
+    role = "all" if "all" in model.metrics else next(iter(model.metrics))
+    said = [
+        f"{BASELINE_NAMES.get(name, name)} {roles[role]['accuracy'].value:.3f}"
+        for name, roles in model.baselines.items()
+        if "accuracy" in roles.get(role, {})
+    ]
+    return f"accuracy on {ROLE_NAMES.get(role, role)}: {', '.join(said)}"
 
 
 def _verdict(stage: str, word: str | None, model: ModelStatus) -> str:

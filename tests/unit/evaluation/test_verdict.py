@@ -48,6 +48,7 @@ def test_a_better_challenger_wins():
     assert found.sentence("accuracy").startswith(
         "accuracy 0.950 on 400 test rows, against the champion +0.100 (interval"
     )
+    assert found.sentence("accuracy").endswith("), where 0.01 may be lost, and no slice is worse")
 
 
 def test_an_equal_challenger_wins():
