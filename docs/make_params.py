@@ -16,6 +16,24 @@ Written by `docs/make_params.py` from the settings' own descriptions.
 |---|---|---|
 """
 
+FOOTER = """
+## Labels that are numbers
+
+Zero-shot, a baseline, compares each text with the name of every label. Where labels are `0` and `1` that says nothing:
+describe them. A key that is no label is refused, with the labels there are.
+
+```yaml
+models:
+  sst2:
+    evaluate:
+      label_descriptions:
+        "0": a bad review, the film is boring
+        "1": a good review, the film is a pleasure
+```
+
+`finetide explain KEY`, inside a project, adds each model's present value and the stages that read it.
+"""
+
 
 def table() -> str:
     rows, phase = [], None
@@ -25,7 +43,7 @@ def table() -> str:
             also = ", besides those of `tune`" if phase == "adapt" else ""
             rows.append(f"| **`train.phases[]` of kind `{phase}`{also}** | | |")
         rows.append(f"| `{one.key}` | {one.type} | {one.meaning} |")
-    return HEADER + "\n".join(rows) + "\n"
+    return HEADER + "\n".join(rows) + "\n" + FOOTER
 
 
 if __name__ == "__main__":

@@ -69,14 +69,27 @@ def ingest(window: Window, raw: Path, params: IngestParams) -> Ingested:
     return Ingested(rows, counts)
 
 
-def examine(path: Path, name: str, params: IngestParams) -> None:
-    """Read a file that is about to be taken in, for nothing but its faults: raw files never change once there.
+def examine(path: Path, name: str, params: IngestParams) -> list[str]:
+    """Read a file that is about to be taken in, for its faults: raw files never change once there.
+
+    Returns: what will become of its rows where that is no matter of course, one line each.
 
     Raises: DataError as `ingest` would; whether late labels can be joined shows only there.
     """
     records = load(path, name=name, columns=params.columns, encoding=params.encoding)
-    if not brings_labels(records, params.columns):
-        rows_of(records, name=name, columns=params.columns, role="incoming")
+    if brings_labels(records, params.columns):
+        return []
+    rows, column = rows_of(records, name=name, columns=params.columns, role="incoming"), params.columns.split
+    if column is None or rows.empty:
+        return []
+    given = set(rows["split"].dropna())
+    if not given:
+        lack = "has no" if column not in records.names else "gives no value in"
+        return [f"{path.name}: {lack} column {column!r}: its {len(rows)} rows are split by their content"]
+    if given == {"train"} and rows["split"].notna().all():
+        said = f"all {len(rows)} rows are given as train, and stay there if other files give validation and test rows"
+        return [f"{path.name}: {said}: how the model does on them would not be measured"]
+    return []
 
 
 def checked_path(file: WindowFile, raw: Path) -> Path:

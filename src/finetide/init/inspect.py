@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from finetide.config.ingest import ColumnParams
 from finetide.contracts.rows import Role
-from finetide.data.readers import read_table
+from finetide.data.readers import as_list, as_strings, load, rows_of, without_empty
 from finetide.errors import DataError, InputError
 
 # A tune phase starts with about this many characters of text seen: some minutes on two cores.
@@ -18,12 +19,14 @@ CHARACTERS_KEPT = 512  # of a text, about 128 tokens
 
 @dataclass(frozen=True)
 class Inspection:
-    """Rows and labels seen in all files together; ``epochs`` is what a tune phase of this size starts with."""
+    """Rows and labels seen in all files together; ``epochs`` is what a tune phase of this size starts with.
+    ``splits``: value of the split column as the files spell it, or None → the side it means, and its rows."""
 
     rows: int
     labels: tuple[str, ...]
     epochs: int
     why_epochs: str
+    splits: dict[str | None, tuple[str | None, int]]
 
 
 def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: ColumnParams, encoding: str) -> Inspection:
@@ -45,14 +48,22 @@ def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: Column
                 f"two files are named {path.name!r}", where=str(path), fix="rename one: all go to one folder"
             )
         names[path.name] = path
-    rows = characters = 0
+    rows = trained = characters = 0
+    splits: dict[str | None, tuple[str | None, int]] = {}
     labels: set[str] = set()
     roles: list[tuple[Role, Sequence[Path]]] = [("reference", reference), ("incoming", incoming)]
     for role, paths in roles:
         for path in paths:
-            table = read_table(path, name=path.name, columns=columns, encoding=encoding, role=role)
+            records = load(path, name=path.name, columns=columns, encoding=encoding)
+            table = rows_of(records, name=path.name, columns=columns, role=role)
+            given = as_list(without_empty(as_strings(records, path.name, columns.split)))
+            sides = [side if isinstance(side, str) else None for side in table["split"]]
+            for (word, side), count in Counter(zip(given, sides, strict=True)).items():
+                splits[word] = (side, count + splits.get(word, (side, 0))[1])
             rows += len(table)
-            characters += int(table["text"].str.len().clip(upper=CHARACTERS_KEPT).sum())
+            learned = table[~table["split"].isin(["validation", "test"])]
+            trained += len(learned)
+            characters += int(learned["text"].str.len().clip(upper=CHARACTERS_KEPT).sum())
             if role == "reference":
                 labels.update(label for label in table["label"] if isinstance(label, str))
     if len(labels) < 2:
@@ -63,4 +74,6 @@ def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: Column
             fix="check --label: it names the column with the label",
         )
     epochs = max(1, min(8, round(TUNE_CHARACTERS / max(characters, 1))))
-    return Inspection(rows, tuple(sorted(labels)), epochs, f"{rows} rows of {characters // max(rows, 1)} characters")
+    held = f", validation and test rows ({rows - trained}) left out" if trained < rows else ""
+    why = f"{trained} rows of {characters // max(trained, 1)} characters{held}"
+    return Inspection(rows, tuple(sorted(labels)), epochs, why, splits)

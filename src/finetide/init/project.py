@@ -32,6 +32,7 @@ PRESETS = ("text-classification",)
 # DVC looks for pipelines in every folder; in ours it would find copies, and take its time in an environment.
 DVCIGNORE = "/.finetide\n/serving\n/.venv\n"
 GITIGNORE = "/artifacts/\n/serving/\n/.finetide/\n__pycache__/\n"
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def create(folder: Path, wanted: Wanted) -> Iterator[str]:
     _check_arguments(folder, wanted)
     seen = inspect(wanted.reference, wanted.incoming, wanted.columns, encoding=wanted.encoding)
     yield f"read {seen.rows} rows with {len(seen.labels)} labels"
+    if wanted.columns.split is not None:
+        yield f"split column {wanted.columns.split!r}: {'; '.join(_splits(seen))}"
     params = _params(wanted, seen, folder)
     with _all_or_nothing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +73,22 @@ def create(folder: Path, wanted: Wanted) -> Iterator[str]:
         codelock.refresh(folder)
     yield f"wrote {shown}: params.yaml, dvc.yaml, prefect.yaml, finetide.lock, data/{wanted.name}/"
     yield f"tune phase: {seen.epochs} epochs ({seen.why_epochs}); change it in params.yaml"
+    if all(NUMBER.fullmatch(label) for label in seen.labels):
+        yield (
+            f"labels {', '.join(seen.labels[:5])} are numbers, with which zero-shot, a baseline, can do nothing: "
+            "describe them in params.yaml, evaluate.label_descriptions, e.g. "
+            f"{{'{seen.labels[0]}': a phrase, '{seen.labels[1]}': a phrase}}"
+        )
     yield f"next: cd {shown} && finetide run"
+
+
+def _splits(seen: Inspection) -> Iterator[str]:
+    """How each value of the split column was understood."""
+    for word, (side, count) in sorted(seen.splits.items(), key=lambda item: item[0] or ""):
+        if word is None:
+            yield f"none given ({count} rows, which we split)"
+        else:
+            yield f"{word} → {side} ({count} rows)" if word != side else f"{word} ({count} rows)"
 
 
 def _check_arguments(folder: Path, wanted: Wanted) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from finetide.config.evaluate import EvaluateParams
 from finetide.config.graph import stage_files
 from finetide.config.load import load_section
 from finetide.config.policy import PolicyParams
@@ -38,7 +39,11 @@ class Conclusion:
 
 
 def training_needed(root: Path, model: str) -> tuple[bool, str]:
-    """The policy between gate and train: is this window worth a retraining? With the reason."""
+    """The policy between gate and train: is this window worth a retraining? With the reason.
+
+    Raises: ConfigError for a label description that evaluate would refuse, hours later.
+    """
+    _check_descriptions(root, model)
     window = Window.read(window_path(root, model))
     if window.champion is None:
         return True, "no champion yet"
@@ -49,6 +54,18 @@ def training_needed(root: Path, model: str) -> tuple[bool, str]:
     if shift.verdict in policy.retrain_on:
         return True, f"shift verdict {shift.verdict} is worth a retraining (policy.retrain_on)"
     return False, f"shift verdict {shift.verdict}: {shift.sentence}"
+
+
+def _check_descriptions(root: Path, model: str) -> None:
+    """Validate is the first to know the labels; incoming rows may bring some that it does not list as known."""
+    descriptions = load_section(root, f"models.{model}.evaluate", EvaluateParams).label_descriptions
+    quality = outputs.quality(root, model)
+    if not descriptions or quality is None:
+        return
+    from finetide.evaluation.baselines import check_descriptions  # with pandas, which few runs need here
+
+    seen = {label for counts in quality.counts.values() for label in counts}
+    check_descriptions([*quality.labels, *sorted(seen - set(quality.labels))], descriptions)
 
 
 def conclude(root: Path, model: str) -> Conclusion:

@@ -80,8 +80,9 @@ def advance_window(root: Path, model: str, files: Sequence[Path]) -> list[str]:
     """
     start = load_section(root, f"models.{model}.train", TrainParams).start
     folder = raw.raw_folder(root, model)
-    _examine_new(root, model, files)
+    told = _examine_new(root, model, files)
     _, lines = advance(root, model, files, start)
+    lines += told
     fresh = [folder / name for name in raw.listing(folder) if raw.pointer(folder, name) is None]
     if fresh:
         dvc.checked(root, ["add", "--quiet", *[str(path.relative_to(root)) for path in fresh]])
@@ -90,19 +91,18 @@ def advance_window(root: Path, model: str, files: Sequence[Path]) -> list[str]:
     return lines
 
 
-def _examine_new(root: Path, model: str, files: Sequence[Path]) -> None:
-    """Read what is given as FILES, or was dropped into the folder since the last window."""
+def _examine_new(root: Path, model: str, files: Sequence[Path]) -> list[str]:
+    """Read what is given as FILES, or was dropped into the folder since the last window. Returns what is odd."""
     folder = raw.raw_folder(root, model)
     raw.check(folder, files)
     known = {file.path for file in read_window(root, model).files}
     new = [*files, *(folder / name for name in raw.listing(folder) if name not in known)]
     if not new:
-        return
+        return []
     from finetide.data.ingest import examine  # with pandas, which an idle run need not wait for
 
     params = load_section(root, f"models.{model}.ingest", IngestParams)
-    for path in new:
-        examine(path, str(path), params)
+    return [line for path in new for line in examine(path, str(path), params)]
 
 
 def _check_pointers(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from finetide.lifecycle import outputs
 from finetide.lifecycle.conclude import Conclusion, conclude, training_needed
 from finetide.lifecycle.prepare import prepare, repin
+from finetide.pipeline import journal
 from finetide.pipeline.graph import Graph, ancestors, of_model, read
 from finetide.pipeline.run import StageRun, dirty, run_graph, worth_saying
 from finetide.registry.alias import read_alias
@@ -64,7 +65,7 @@ def _run_stages(root: Path, model: str, graph: Graph, say: Say, ran: list[str]) 
     def start(stage: str) -> None:
         nonlocal failing
         failing = False
-        say(f"  → {stage}")
+        say(f"  → {stage}{last_time(root, stage)}")
 
     def echo(line: str) -> None:
         nonlocal failing
@@ -85,6 +86,19 @@ def _run_stages(root: Path, model: str, graph: Graph, say: Say, ran: list[str]) 
         if after[-1].state == "failed":
             return _failed(root, model, after[-1])
     return conclude(root, model)
+
+
+def last_time(root: Path, stage: str) -> str:
+    """How long a stage took when it ran last on this machine, for who waits; empty when it never did.
+
+    Args: stage: its address, e.g. ``train@mail``.
+    """
+    name, model = stage.split("@")
+    ran = [event for event in journal.read(root, model) if event.get("stage") == name and event.get("state") == "ran"]
+    seconds = ran[-1].get("seconds") if ran else None
+    if not isinstance(seconds, (int, float)):
+        return ""
+    return f" (last time {seconds:.0f} s)" if seconds < 120 else f" (last time {seconds / 60:.0f} min)"
 
 
 def _failed(root: Path, model: str, run: StageRun) -> Conclusion:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from finetide.config.ingest import ColumnParams, IngestParams
 from finetide.contracts.window import Window, WindowFile
-from finetide.data.ingest import ingest
+from finetide.data.ingest import examine, ingest
 from finetide.errors import DataError, IntegrityError
 from finetide.files import sha256_file
 
@@ -122,3 +122,29 @@ def test_late_labels_for_an_excluded_file_are_left(raw: Raw) -> None:
     raw.add("a.csv", "text,label\none,a\n").add("b.csv", "text\ntwo\n", "excluded")
     raw.add("labels.csv", "row_id,label\nb.csv:2,b\n", "incoming")
     assert ingest(raw.window, raw.folder, PARAMS).rows["label"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("body,y\na,1\nb,0\n", ["may.csv: has no column 'side': its 2 rows are split by their content"]),
+        ("body,y,side\na,1,\n", ["may.csv: gives no value in column 'side': its 1 rows are split by their content"]),
+        (
+            "body,y,side\na,1,train\nb,0,Training\n",
+            [
+                "may.csv: all 2 rows are given as train, and stay there if other files give validation and test rows: "
+                "how the model does on them would not be measured"
+            ],
+        ),
+        ("body,y,side\na,1,train\nb,0,dev\n", []),
+        ("body,y,side\na,1,train\nb,0,\n", []),
+        ("row_id,y\nx.csv:2,1\n", []),
+    ],
+)
+def test_what_becomes_of_a_new_files_rows_is_told(tmp_path: Path, text: str, said: list[str]) -> None:
+    path = tmp_path / "may.csv"
+    path.write_text(text)
+    columns = ColumnParams(text="body", label="y", split="side", group=None)
+    assert examine(path, "may.csv", IngestParams(columns=columns, encoding="auto")) == said
+    plain = ColumnParams(text="body", label="y", split=None, group=None)
+    assert examine(path, "may.csv", IngestParams(columns=plain, encoding="auto")) == []

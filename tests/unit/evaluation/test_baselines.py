@@ -64,7 +64,8 @@ def test_a_description_of_no_label_is_refused_with_the_nearest_one():
     with pytest.raises(ConfigError) as caught:
         label_texts(LABELS, {"refunds": "money back"})
     assert str(caught.value) == (
-        "params.yaml: evaluate.label_descriptions.refunds: the model has no such label\n  fix: did you mean 'refund'?"
+        "params.yaml: evaluate.label_descriptions.refunds: the model has no such label\n"
+        "  fix: did you mean 'refund'? labels: refund, track_order"
     )
 
 

@@ -11,6 +11,7 @@ from finetide.config.ingest import ColumnParams
 from finetide.config.load import check, read_yaml
 from finetide.config.params import Params
 from finetide.errors import BaseModelError, DataError, InputError
+from finetide.init.inspect import inspect
 from finetide.init.project import Wanted, create
 from support.messages import rows, write_csv
 from support.micro import micro_base
@@ -42,6 +43,7 @@ def test_a_project_is_complete_and_nothing_is_staged(tmp_path: Path, base: Path,
     root = tmp_path / "new" / "project"
     said = list(create(root, wanted(base, shop)))
     assert said[0] == "read 60 rows with 3 labels"
+    assert not any("zero-shot" in line or "split column" in line for line in said)
     assert "finetide run" in said[-1]
     document = read_yaml(root / "params.yaml")
     assert check(document, Params, file="params.yaml").model_dump(by_alias=True, mode="json") == document
@@ -136,3 +138,31 @@ def test_one_label_is_too_few(tmp_path: Path, base: Path) -> None:
     single.write_text("body,intent\n" + "".join(f"text {index},same\n" for index in range(20)))
     with pytest.raises(DataError, match=r"have 1 label\(s\), and a model needs at least two"):
         list(create(tmp_path / "p", wanted(base, single, columns=COLUMNS.model_copy(update={"split": None}))))
+
+
+def split_file(folder: Path) -> Path:
+    """4 training rows of 100 characters, 2 dev, 2 Test rows of 400; labels that are numbers."""
+    words = ["train"] * 4 + ["dev"] * 2 + ["Test"] * 2
+    cells = [f"{'x' * (100 if word == 'train' else 400)},{place % 2},{word}" for place, word in enumerate(words)]
+    path = folder / "given.csv"
+    path.write_text("\n".join(["body,intent,side", *cells, "loose,1,"]) + "\n")
+    return path
+
+
+def test_what_init_says_of_a_split_column_and_of_labels_that_are_numbers(tmp_path: Path, base: Path) -> None:
+    columns = COLUMNS.model_copy(update={"split": "side"})
+    said = list(create(tmp_path / "p", wanted(base, split_file(tmp_path), columns=columns)))
+    assert said[1] == (
+        "split column 'side': none given (1 rows, which we split); Test → test (2 rows); dev → validation (2 rows); "
+        "train (4 rows)"
+    )
+    assert said[-2] == (
+        "labels 0, 1 are numbers, with which zero-shot, a baseline, can do nothing: describe them in params.yaml, "
+        "evaluate.label_descriptions, e.g. {'0': a phrase, '1': a phrase}"
+    )
+
+
+def test_rows_that_are_not_trained_on_do_not_count_for_the_epochs(tmp_path: Path) -> None:
+    columns = COLUMNS.model_copy(update={"split": "side"})
+    seen = inspect((split_file(tmp_path),), (), columns, encoding="auto")
+    assert (seen.rows, seen.why_epochs) == (9, "5 rows of 81 characters, validation and test rows (4) left out")

@@ -1,0 +1,40 @@
+"""What a run says while it is at work, and what it refuses before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from finetide.errors import ConfigError
+from finetide.lifecycle import conclude, run
+from finetide.pipeline import journal
+from support.artifacts import Artifacts
+from support.project import edit_params
+from support.registry import MODEL
+
+
+def test_the_last_time_of_a_stage_is_told(root: Path) -> None:
+    assert run.last_time(root, f"train@{MODEL}") == ""
+    for state, seconds in (("ran", 900.0), ("ran", 41.4), ("cached", 0.5), ("failed", 3.0)):
+        journal.append(root, MODEL, stage="train", state=state, seconds=seconds)
+    assert run.last_time(root, f"train@{MODEL}") == " (last time 41 s)"
+    journal.append(root, MODEL, stage="train", state="ran", seconds=1000.0)
+    assert run.last_time(root, f"train@{MODEL}") == " (last time 17 min)"
+
+
+@pytest.mark.parametrize("key", ["refnd", "baggage claim?"])
+def test_a_description_of_no_label_is_refused_before_training(made: Artifacts, key: str) -> None:
+    assert conclude.training_needed(made.root, MODEL)[0]
+    edit_params(made.root, lambda params: params["evaluate"]["label_descriptions"].update({key: "a phrase"}), MODEL)
+    with pytest.raises(ConfigError) as caught:
+        conclude.training_needed(made.root, MODEL)
+    said = str(caught.value)
+    assert said.startswith(f"params.yaml: evaluate.label_descriptions.{key}: the model has no such label\n  fix: ")
+    assert said.endswith("labels: baggage, booking_change, cancel, complaint, delivery_status, invoice, login, refund")
+    assert ("did you mean 'refund'? " in said) == (key == "refnd")
+
+
+def test_a_description_of_a_label_passes(made: Artifacts) -> None:
+    edit_params(made.root, lambda params: params["evaluate"]["label_descriptions"].update(refund="money"), MODEL)
+    assert conclude.training_needed(made.root, MODEL) == (True, "no champion yet")
