@@ -110,7 +110,7 @@ def train(
             )
             done.prove(proof)
         else:
-            tuner = Tuner(task, built, data, spec, settings, index)
+            tuner = Tuner(task, built, data, spec, settings, index, len(phases))
             result, state, proof = tuner.run(curve, done.store(store, initial), continued)
             done.prove(proof)
         say(index, result)

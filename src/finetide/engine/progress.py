@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+import time
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
@@ -58,10 +59,15 @@ def say(index: int, result: PhaseResult) -> None:
 
 
 class Progress:
-    """A bar on a terminal; elsewhere a line at each tenth of the way, for logs."""
+    """A bar on a terminal; elsewhere a line at each tenth of the way, for logs. Both say how long the rest will take,
+    at the pace so far.
 
-    def __init__(self, total: int, what: str, start: int = 0) -> None:
-        self.total, self.what, self.done, self.note = total, what, start, ""
+    Args: per_epoch: steps an epoch has.
+    """
+
+    def __init__(self, total: int, what: str, start: int = 0, *, per_epoch: int) -> None:
+        self.total, self.what, self.done, self.note, self.per_epoch = total, what, start, "", per_epoch
+        self.start, self.began = start, time.monotonic()
         self.bar = tqdm(
             total=total, initial=start, desc=what, unit="step", file=sys.stderr, disable=not sys.stderr.isatty()
         )
@@ -70,11 +76,18 @@ class Progress:
         before = self.done * SHARES // max(1, self.total)
         self.done += 1
         self.bar.update(1)
-        self.bar.set_postfix_str(f"loss {loss:.3f} {self.note}", refresh=False)
+        self.bar.set_postfix_str(f"{self.epoch()}, loss {loss:.3f} {self.note}", refresh=False)
         if self.bar.disable and self.done * SHARES // max(1, self.total) > before:
-            print(
-                f"{self.what}: step {self.done}/{self.total}, loss {loss:.3f} {self.note}", file=sys.stderr, flush=True
-            )
+            said = f"{self.what}: step {self.done}/{self.total}, {self.epoch()}, loss {loss:.3f} {self.note}".rstrip()
+            print(f"{said}, {self.remaining()} left", file=sys.stderr, flush=True)
+
+    def epoch(self) -> str:
+        return f"epoch {min(self.done, self.total) / self.per_epoch:.1f} of {self.total / self.per_epoch:.3g}"
+
+    def remaining(self) -> str:
+        """At the mean pace of this process's steps; a phase that stops early takes less."""
+        taken = time.monotonic() - self.began
+        return tqdm.format_interval(taken / max(1, self.done - self.start) * (self.total - self.done))
 
     def say(self, note: str) -> None:
         self.note = note

@@ -80,16 +80,11 @@ class Tuner:
     """Holds what one phase works with; `run` is the loop."""
 
     def __init__(
-        self, task: Trainable, built: Built, data: Data, spec: TuneSpec, settings: Settings, index: int
+        self, task: Trainable, built: Built, data: Data, spec: TuneSpec, settings: Settings, index: int, phases: int
     ) -> None:
-        self.task, self.built, self.data, self.spec, self.settings, self.index = (
-            task,
-            built,
-            data,
-            spec,
-            settings,
-            index,
-        )
+        """Args: index: of this phase among all ``phases``."""
+        self.task, self.built, self.data, self.spec = task, built, data, spec
+        self.settings, self.index, self.phases = settings, index, phases
         self.device = choose_device()
         self.precision = choose(settings.precision, self.device)
         self.module = built.module.to(self.device)
@@ -165,7 +160,8 @@ class Tuner:
     def _loop(self, at: Progressed, best: State, curve: Curve, store: Store, held: Held) -> None:
         order: list[list[int]] = []
         self.module.train()
-        with Progress(self.total, f"phase {self.index + 1} {self.spec.kind}", at.step) as progress:
+        what = f"phase {self.index + 1} of {self.phases} {self.spec.kind}"
+        with Progress(self.total, what, at.step, per_epoch=self.per_epoch) as progress:
             while at.step < self.total and not at.ended:
                 self._replan(self.course.before(at.step), at, held)
                 epoch, place = divmod(at.step, self.per_epoch)

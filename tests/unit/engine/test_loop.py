@@ -155,7 +155,7 @@ def test_the_loop_is_plain_torch_step_by_step(base: Path, tmp_path: Path) -> Non
     phase = spec(epochs=1, policy=(Rule(match=".*", lr=1.0),))
     losses: list[float] = []
     original = tune.Tuner._step
-    tuner = tune.Tuner(TASK, built, data, phase, settings(batch_tokens=24), 0)
+    tuner = tune.Tuner(TASK, built, data, phase, settings(batch_tokens=24), 0, 1)
     for step in range(5):
         order = tuner._order(0)[step]
         built.module.train()
@@ -256,7 +256,7 @@ def test_each_phase_says_what_it_decided(base: Path, tmp_path: Path, capsys: pyt
 
 def test_what_is_frozen_gets_no_gradient_and_no_state(base: Path, tmp_path: Path) -> None:
     built, data = build(base)
-    tuner = tune.Tuner(TASK, built, data, spec(), settings(), 0)
+    tuner = tune.Tuner(TASK, built, data, spec(), settings(), 0, 1)
     held = {id(parameter) for group in tuner.optimizer.param_groups for parameter in group["params"]}
     for name, parameter in built.module.named_parameters():
         assert (id(parameter) in held) is ("embeddings" not in name)

@@ -32,10 +32,22 @@ def test_a_resumed_curve_forgets_what_came_after_the_checkpoint(tmp_path: Path) 
 
 
 def test_without_a_terminal_each_tenth_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress(40, "phase 2 tune") as progress:
+    with Progress(40, "phase 2 of 2 tune", per_epoch=16) as progress:
         for _ in range(40):
             progress.step(0.25)
             progress.say("validation 80.0%")
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 10
-    assert lines[-1] == "phase 2 tune: step 40/40, loss 0.250 validation 80.0%"
+    assert lines[3] == "phase 2 of 2 tune: step 16/40, epoch 1.0 of 2.5, loss 0.250 validation 80.0%, 00:00 left"
+    assert lines[-1] == "phase 2 of 2 tune: step 40/40, epoch 2.5 of 2.5, loss 0.250 validation 80.0%, 00:00 left"
+
+
+def test_the_remaining_time_is_that_of_the_steps_since_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("finetide.engine.progress.time.monotonic", lambda: clock[0])
+    progress = Progress(40, "phase 1 of 2 tune", 20, per_epoch=10)
+    for _ in range(4):
+        clock[0] += 30.0
+        progress.step(0.5)
+    assert (progress.epoch(), progress.remaining()) == ("epoch 2.4 of 4", "08:00")  # 16 steps of 30 seconds
+    progress.bar.close()
