@@ -8,8 +8,7 @@ import io
 import json
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from finetide.data.csv_text import csv_text
 from finetide.data.readers import HALF_CHARACTER
 from finetide.data.records import delimiter_of
+from finetide.data.text import nearest
 from finetide.errors import DataError, InputError
 from finetide.files import write_bytes
 from finetide.runtime import Predictor
@@ -33,13 +33,21 @@ Row = dict[str, Any]
 
 
 def predict_file(
-    predictor: Predictor, source: Path, target: Path, *, text_column: str | None, scores: bool, prefix: str = ""
+    predictor: Predictor,
+    source: Path,
+    target: Path,
+    *,
+    text_column: str | None,
+    scores: bool,
+    prefix: str = "",
+    warn: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Write the rows of ``source`` with ``label``, ``score`` and, if asked for, one column a label; returns the rows.
 
     Args:
         text_column: which column holds the text; without it, ``text``.
         prefix: put before the name of every added column.
+        warn: told how many texts are empty: they are labelled like all others, and it means nothing.
 
     Raises:
         InputError: an unknown format, no such file or column, or a column that would be overwritten.
@@ -57,14 +65,18 @@ def predict_file(
             fix="name the new ones apart: --prefix predicted_",
         )
     done: list[Row] = []
+    blank = 0
     with tqdm(desc="predicting", unit="row", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
         for chunk in _chunks(rows):
             texts = ["" if row[column] is None else str(row[column]) for row in chunk]
+            blank += sum(not text.strip() for text in texts)
             for row, found in zip(chunk, predictor.predict(texts), strict=True):
                 extra = [found.scores[label] for label in predictor.labels] if scores else []
                 done.append({**row, **dict(zip(added, [found.label, found.score, *extra], strict=True))})
             bar.update(len(chunk))
     _write(target, [*columns, *added], done)
+    if blank:
+        warn(f"{blank} of {len(done)} texts in column {column!r} are empty; the labels of these rows mean nothing")
     return len(done)
 
 
@@ -76,8 +88,8 @@ def columns_of(source: Path) -> list[str]:
 def _text_column(columns: Sequence[str], wanted: str | None, source: Path) -> str:
     name = wanted or "text"
     if name not in columns:
-        near = get_close_matches(name, columns, n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        near = nearest(name, columns)
+        meant = f"; did you mean {near!r}?" if near else ""
         raise InputError(
             "has no such column", where=str(source), found=name, fix=f"--text with one of: {', '.join(columns)}{meant}"
         )

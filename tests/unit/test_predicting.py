@@ -47,6 +47,17 @@ def test_a_prefix_keeps_a_labelled_file_apart_from_what_is_predicted(predictor: 
     assert found[0]["predicted_label"] == best
 
 
+def test_empty_texts_are_counted(predictor: Predictor, tmp_path: Path) -> None:
+    said: list[str] = []
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text('id,body\n1,hello\n2,\n3,"  \t"\n')
+    predict_file(predictor, source, target, text_column="body", scores=False, warn=said.append)
+    assert said == ["2 of 3 texts in column 'body' are empty; the labels of these rows mean nothing"]
+    source.write_text("body\nhello\n")
+    predict_file(predictor, source, target, text_column="body", scores=False, warn=said.append)
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize("source", ["in.csv", "in.csv.gz", "in.tsv", "in.jsonl", "in.parquet"])
 @pytest.mark.parametrize("target", ["out.csv", "out.jsonl.gz", "out.parquet"])
 def test_every_format_goes_in_and_out(predictor: Predictor, tmp_path: Path, source: str, target: str) -> None:
@@ -84,6 +95,7 @@ def test_a_header_alone_gives_a_header(predictor: Predictor, tmp_path: Path) -> 
     ("name", "content", "error", "message"),
     [
         ("in.csv", "body\nx\n", InputError, r"has no such column \(found 'text'\)\n  fix: --text with one of: body"),
+        ("in.csv", "id, Text\n1,x\n", InputError, r"--text with one of: id,  Text; did you mean ' Text'\?"),
         ("in.csv", "text,label\nx,y\n", InputError, "has a column 'label' already"),
         ("in.csv", "text,a\nx\n", DataError, r"line 2: has 1 fields, the header has 2"),
         ("in.csv", 'text\n"x\n', DataError, "is not CSV"),

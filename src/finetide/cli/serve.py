@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from finetide.cli.shared import ExampleCommand, check_target, choose_models, find_project
 from finetide.errors import ProjectError
+
+if TYPE_CHECKING:
+    from finetide.runtime import Predictor
 
 
 @click.command(
@@ -21,8 +25,12 @@ from finetide.errors import ProjectError
 @click.option("--input", "source", required=True, type=click.Path(path_type=Path), help="CSV, JSONL or Parquet")
 @click.option("--output", "target", required=True, type=click.Path(path_type=Path), help="CSV, JSONL or Parquet")
 @click.option("--text", "text_column", help="Column with the text; else the one params.yaml names, else `text`.")
-@click.option("--scores", is_flag=True, help="Add one column a label with its probability.")
-@click.option("--prefix", default="", help="Put before the names of the added columns, e.g. predicted_.")
+@click.option("--scores", is_flag=True, help="Add one column a label, named like it, with its probability.")
+@click.option(
+    "--prefix",
+    default="",
+    help="Put before the names of the added columns, e.g. predicted_.",
+)
 @click.option("--graph", type=click.Choice(["auto", "fp32", "int8"]), default="auto", show_default=True)
 def predict(
     model_or_bundle: str, source: Path, target: Path, text_column: str | None, scores: bool, prefix: str, graph: str
@@ -32,6 +40,7 @@ def predict(
     from finetide.runtime import load
 
     check_target(target)
+    root = None
     if Path(model_or_bundle).is_dir():
         predictor = load(model_or_bundle, graph=graph)
     else:
@@ -40,8 +49,20 @@ def predict(
         name = model_or_bundle if "@" in model_or_bundle else f"{model_or_bundle}@champion"
         text_column = text_column or _text_column(root, name.split("@")[0], source)
         predictor = load(name, root=root, graph=graph)
-    rows = predict_file(predictor, source, target, text_column=text_column, scores=scores, prefix=prefix)
-    click.echo(f"{rows} rows labelled by {predictor.hash[:12]} → {target}")
+    rows = predict_file(
+        predictor, source, target, text_column=text_column, scores=scores, prefix=prefix,
+        warn=lambda said: click.echo(f"warning: {said}", err=True),
+    )  # fmt: skip
+    version = _version(root, predictor) if root else ""
+    click.echo(f"{rows} rows labelled by {version}bundle {predictor.hash[:12]} of {predictor.info.model} → {target}")
+
+
+def _version(root: Path, predictor: Predictor) -> str:
+    """``v1, `` of the bundle that answered, as the ledger's alias names it."""
+    from finetide.registry.alias import read_alias
+
+    alias = read_alias(root, predictor.info.model)
+    return f"{alias.version}, " if alias is not None and alias.hash == predictor.hash else ""
 
 
 def _text_column(root: Path, model: str, source: Path) -> str | None:
