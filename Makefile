@@ -14,12 +14,15 @@ help: ## list the targets
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Finetide needs Python >= 3.11; found: $$($(PYTHON) --version). Use: make PYTHON=python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV) (once; a few minutes)…"
+	@echo "Installing into $(VENV): once, a few minutes, later calls take no time."
+	@echo "  1 of 2: torch, the largest part (no line appears while pip downloads)…"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	@echo "  2 of 2: Finetide with its base model, Prefect, DVC, Great Expectations and the development tools…"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[base,dev]'
 	@touch $@
 
 setup: $(READY) ## make the virtual environment (the others do it by themselves)
+	@echo "now: source $(VENV)/bin/activate"
 
 run: $(READY) ## take the default model from raw data to a promoted ONNX bundle, watched by Prefect
 	@$(BIN)/python flows/retrain.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -206,9 +207,32 @@ def report(model: str, output: Path | None) -> None:
 )
 @click.argument("key", default="")
 def explain(key: str) -> None:
-    """What a setting of params.yaml means, its type and its range; without KEY, all of them."""
-    from finetide.config.explain import explain as explain_settings
+    """What a setting of params.yaml means, its type, range and unit; in a project, its present value a model and the
+    stages that read it. Without KEY, all of them."""
+    from finetide.config import explain as explaining
 
-    for one in explain_settings(key):
+    for one in explaining.explain(key):
         kind = f" (phases of kind {one.phase})" if one.phase else ""
-        click.echo(f"{one.key}{kind}: {one.type.replace('`', '')}\n    {one.meaning}")
+        unit = explaining.unit(one.key)
+        said = f"\n    unit: {unit}" if unit else ""
+        click.echo(f"{one.key}{kind}: {one.type.replace('`', '')}\n    {one.meaning}{said}")
+        for line in _of_project(one.key):
+            click.echo(f"    {line}")
+
+
+def _of_project(key: str) -> Iterator[str]:
+    """Present values and readers; nothing outside a project."""
+    from finetide.config import explain as explaining
+    from finetide.config.graph import GRAPH_FILE
+    from finetide.config.load import PARAMS_FILE, model_names, read_yaml
+
+    try:
+        root = find_project()
+    except ProjectError:
+        return
+    document, graph = read_yaml(root / PARAMS_FILE), read_yaml(root / GRAPH_FILE)
+    for model in model_names(root):
+        for path, value in explaining.present(document, model, key):
+            yield f"now: {path} = {json.dumps(value, ensure_ascii=False)}"
+    read_by = explaining.readers(graph, key)
+    yield f"read by: {', '.join(read_by) if read_by else 'no stage; finetide run itself'}"

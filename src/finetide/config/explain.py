@@ -14,6 +14,19 @@ from finetide.config.params import ModelParams
 from finetide.config.train import AdaptPhase, AveragePhase, ProbePhase, TunePhase
 from finetide.errors import InputError
 
+UNITS = {
+    "_gib": "GiB",
+    "_percent": "percent of the rows",
+    "max_length": "tokens",
+    "batch_tokens": "tokens",
+    "_rows": "rows",
+    "min_rows_per_label": "rows",
+    "min_text_length": "characters",
+    "_steps": "optimizer steps",
+    "steps": "optimizer steps",
+    "epochs": "epochs",
+    "_share": "share, 0 to 1",
+}
 PHASES: dict[str, type[BaseModel]] = {
     "probe": ProbePhase, "tune": TunePhase, "adapt": AdaptPhase, "average": AveragePhase,
 }  # fmt: skip
@@ -57,6 +70,37 @@ def explain(key: str) -> list[Setting]:
     ]
     fix = f"near: {', '.join(near) or 'none'}; `finetide explain` lists all"
     raise InputError("no such setting", where="finetide explain", found=key, fix=fix)
+
+
+def unit(key: str) -> str | None:
+    """What a number of this setting counts, where its name says so."""
+    last = key.rpartition(".")[2]
+    return next((said for ending, said in UNITS.items() if last == ending.lstrip("_") or last.endswith(ending)), None)
+
+
+def present(document: Any, model: str, key: str) -> list[tuple[str, Any]]:
+    """The values that params.yaml, read as ``document``, gives a setting now: (its full path, value). An item of a list
+    has its number; a list or mapping in which the setting does not stand is left out."""
+    found: list[tuple[str, Any]] = [(f"models.{model}", document["models"][model])]
+    for part in key.replace("[]", ".[]").split("."):
+        if part == "[]":
+            found = [
+                (f"{path}[{place}]", one) for path, at in found if isinstance(at, list) for place, one in enumerate(at)
+            ]
+        else:
+            found = [(f"{path}.{part}", at[part]) for path, at in found if isinstance(at, dict) and part in at]
+    return found
+
+
+def readers(graph: Any, key: str) -> list[str]:
+    """The stages of dvc.yaml, read as ``graph``, that a change of this setting makes stale, those after them apart."""
+    plain = key.partition("[]")[0]
+    return [
+        name
+        for name, stage in graph["stages"].items()
+        for param in stage.get("do", stage).get("params", [])
+        if isinstance(param, str) and f"{plain}.".startswith(f"{param.split('.', 2)[-1]}.")
+    ]
 
 
 def _walk(

@@ -106,8 +106,9 @@ def train(
             result, state = average(task, built, data, spec, settings, curve, done.states, index)
         elif spec.objective is not None:
             result, state, proof = _adapt(
-                task, built, data, spec, settings, curve, index, done.store(store, initial), initial, continued
-            )
+                task, built, data, spec, settings, curve, index, len(phases), done.store(store, initial), initial,
+                continued,
+            )  # fmt: skip
             done.prove(proof)
         else:
             tuner = Tuner(task, built, data, spec, settings, index, len(phases))
@@ -245,8 +246,8 @@ def _probe(
 
 
 def _adapt(
-    task: Task, built: Built, data: Data, spec: TuneSpec, settings: Settings, curve: Curve, index: int, carried: Store,
-    initial: State, continued: tuple[State, dict[str, Any]] | None,
+    task: Task, built: Built, data: Data, spec: TuneSpec, settings: Settings, curve: Curve, index: int, phases: int,
+    carried: Store, initial: State, continued: tuple[State, dict[str, Any]] | None,
 ) -> tuple[PhaseResult, State, dict[str, str]]:  # fmt: skip
     """Train the weights on another objective; the task's own head is left as it is."""
     assert spec.objective is not None
@@ -260,7 +261,7 @@ def _adapt(
     wrapped = objective.wrap(built, seed=derive(settings.seed, "adapt", index))
     start = {name: initial.get(name, value) for name, value in _snapshot(wrapped).items()}
     store = Store(carried.checkpoints, start, carried.carried, carried.carried_state)
-    tuner = Tuner(objective, wrapped, Data(*found), spec, settings, index)
+    tuner = Tuner(objective, wrapped, Data(*found), spec, settings, index, phases)
     result, state, proof = tuner.run(curve, store, continued)
     wrapped.module.load_state_dict(state)
     return result, _snapshot(built), proof

@@ -113,3 +113,20 @@ def test_the_module_runs(tmp_path: Path) -> None:
 
     done = subprocess.run([sys.executable, "-m", "finetide", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("finetide, version")
+
+
+def test_explain_shows_present_value_unit_and_readers(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(["explain", "train.batch_tokens"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "train.batch_tokens: integer ≥ 1"
+    assert said[2:] == ["    unit: tokens", "    now: models.tickets.train.batch_tokens = 4096", "    read by: train"]
+
+
+def test_explain_works_outside_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ended(["explain", "judge.floor"]) == 0
+    said = capsys.readouterr().out
+    assert "now:" not in said
+    assert "read by" not in said
