@@ -251,7 +251,7 @@ def test_each_phase_says_what_it_decided(base: Path, tmp_path: Path, capsys: pyt
     assert "'embeddings': 5 parameter tensors, frozen" in said
     assert "'.*': 34 parameter tensors, lr × 1" in said
     assert any(line.startswith("fp32: ") for line in result.phases[1].decisions)
-    assert "step 6/6, loss" in said
+    assert "phase 2 of 2 tune: step 6/6, epoch 1.0 of 1, loss" in said
 
 
 def test_what_is_frozen_gets_no_gradient_and_no_state(base: Path, tmp_path: Path) -> None:
