@@ -19,7 +19,7 @@ class Measure(Contract):
 class Metrics(Contract):
     """metrics.json: role → metric → measure. What ``dvc metrics`` and ``finetide status`` show.
 
-    ``baselines``: baseline (majority, zero-shot, tf-idf, probe, probe-reference-only) → role → metric → measure."""
+    ``baselines``: baseline (majority, zero-shot, probe, probe-reference-only) → role → metric → measure."""
 
     schema_version: Literal[1] = 1
     roles: dict[str, dict[str, Measure]]
