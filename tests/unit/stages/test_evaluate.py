@@ -137,7 +137,7 @@ def test_without_incoming_rows_there_is_one_role_and_no_reference_only_probe(pro
     project.rows(frame(roles=("reference",)))
     metrics, _, _ = project.run()
     assert list(metrics.roles) == ["reference"]
-    assert set(metrics.baselines) == {"majority", "zero-shot", "probe"}
+    assert set(metrics.baselines) == {"majority", "zero-shot", "tf-idf", "probe"}
 
 
 def test_a_role_without_labelled_test_rows_is_left_out_and_its_predictions_are_kept(project):
