@@ -174,9 +174,10 @@ def _key(stage: Stage, start: Path) -> str:
 
 def _write(folder: Path, task: Task, built: Built, result: Result, window: Window, start: Path, data: Data) -> None:
     task.save(built, folder / "model")
+    features = next(built.module.get_submodule("head").parameters()).shape[1]
     # A baseline on the base's own features; a probe after other training, or on a champion's weights, is none.
     fitted = result.probe if window.start == "base" and result.phases[0].kind == "probe" else None
-    weight = fitted.weight if fitted else np.zeros((0, 0), dtype=np.float32)
+    weight = fitted.weight if fitted else np.zeros((0, int(features)), dtype=np.float32)
     bias = fitted.bias if fitted else np.zeros(0, dtype=np.float32)
     save_file({"weight": weight, "bias": bias}, folder / "probe.safetensors")
     phases = tuple(
