@@ -130,8 +130,10 @@ def _layers(root: Path, name: str, params: ModelParams) -> str:
         built = plain if phase.kind == "tune" else task.objective(phase.objective).wrap(plain, seed=params.seed)
         where = f"{PARAMS_FILE}: models.{name}.train.phases[{place}].layers"
         planned = course(layer_policy(phase.layers), built.module, 1000, where=where).first
-        count = len(planned.trainable) + len(planned.frozen)
-        said.append(f"phase {place + 1} {phase.kind}s {len(planned.trainable)} of {count} tensors")
+        weights = sum(len(beside.weights) for beside in planned.adapters)
+        more = f", and adapters beside {weights} others" if weights else ""
+        count = len(list(built.module.named_parameters()))
+        said.append(f"phase {place + 1} {phase.kind}s {len(planned.trainable)} of {count} tensors{more}")
     return "; ".join(said) or "the head alone"
 
 

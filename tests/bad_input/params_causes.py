@@ -95,6 +95,8 @@ def late(kind: str, name: str, arrange: Callable[[Place], None], code: int, *say
 LR = "train.phases.1.learning_rate"
 LR_SAID = f"{M}.train.phases[1].learning_rate"
 
+LORA = {"lora": {"rank": 4, "alpha": 8.0, "dropout": 0.0, "targets": ["qery"]}}
+
 CAUSES = [
     # Keys.
     refused("unknown key", "a key with a typing error", edited(lambda p: p["train"].update(max_lenght=64)),
@@ -217,6 +219,14 @@ CAUSES = [
             f"{M}.train.phases[1].layers[0].match", "regular expression", "'layer.(1'"),
     late("layer rule", "a rule that matches nothing", setting("train.phases.1.layers.0.match", "embedings"), 2,
          "params.yaml", "train.phases[1].layers[0].match", "matches no parameter", "'embedings'", "embeddings"),
+    late("adapter", "a layer that the model does not have", setting("train.phases.1.layers", LORA), 2,
+         "params.yaml", "train.phases[1].layers.lora.targets[0]", "matches no linear layer", "'qery'", "near: query"),
+    late("adapter", "a rank above the matrix",
+         setting("train.phases.1.layers", {"lora": {**LORA["lora"], "rank": 4096, "targets": "linear"}}), 2,
+         "params.yaml", "train.phases[1].layers.lora.rank", "the smaller side of", "found 4096"),
+    refused("adapter", "targets that are no word of it",
+            setting("train.phases.1.layers", {"lora": {**LORA["lora"], "targets": "all"}}),
+            f"{M}.train.phases[1].layers.lora.targets", "must be attention, linear, or a list", "found 'all'"),
     refused("layer rule", "a rate of 0 for frozen", setting("train.phases.1.layers.0.lr", 0.0),
             f"{M}.train.phases[1].layers[0].lr", "lr: frozen"),
     refused("layer rule", "a word for a rate", setting("train.phases.1.layers.0.lr", "frozn"),

@@ -17,6 +17,7 @@ DOORS = {
     "onnxruntime": ("runtime/", "export/"),
     "prefect": (),
     "dvc": (),
+    "peft": ("layers/lora.py",),
     "transformers": ("tasks/", "engine/"),
     "torch": ("tasks/", "engine/", "layers/", "export/", "stages/", "evaluation/", "shift/", "task.py"),
 }

@@ -124,7 +124,8 @@ def _walk(
 def _type(entry: dict[str, Any], definitions: dict[str, Any]) -> str:
     options = entry.get("anyOf", entry.get("oneOf"))
     if options:
-        return " or ".join(_type(option, definitions) for option in options if option.get("type") != "null")
+        types = [_type(option, definitions) for option in options if option.get("type") != "null"]
+        return " or ".join(dict.fromkeys(types))
     if "$ref" in entry:
         return "mapping"
     if "enum" in entry:

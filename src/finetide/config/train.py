@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -15,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from finetide.config.adapters import AdapterOfRule, Dora, Dropout, Lora, RsLora, a_pattern
 from finetide.config.base import (
     BLOCKS_PATTERN,
     WORD_PATTERN,
@@ -42,11 +42,29 @@ class LayerRule(Section):
     )
     lr: NotNegative | Literal["frozen"] = Field(description="multiplier of the phase's learning rate, or frozen")
     weight_decay: NotNegative | None = Field(None, description="of AdamW for this rule; left out: the phase's")
+    lora: AdapterOfRule | None = Field(
+        None, description="what the rule takes is frozen, and such adapters learn beside its linear layers"
+    )
+    rslora: AdapterOfRule | None = Field(None, description="instead of lora: scaled so that a high rank learns as fast")
+    dora: AdapterOfRule | None = Field(None, description="instead of lora: the lengths of the rows are learned too")
+
+    def adapter(self) -> tuple[str, AdapterOfRule] | None:
+        """The kind and the settings of what stands beside the rule's linear layers."""
+        kinds = {"lora": self.lora, "rslora": self.rslora, "dora": self.dora}
+        return next(((kind, found) for kind, found in kinds.items() if found is not None), None)
 
     @model_validator(mode="after")
     def _one_selector(self) -> Self:
         if (self.match is None) == (self.blocks is None):
             raise ValueError("give exactly one of match and blocks")
+        return self
+
+    @model_validator(mode="after")
+    def _one_adapter_that_learns(self) -> Self:
+        if sum(found is not None for found in (self.lora, self.rslora, self.dora)) > 1:
+            raise ValueError("give at most one of lora, rslora and dora")
+        if self.adapter() and self.lr == "frozen":
+            raise ValueError("an adapter that is frozen learns nothing; lr is the adapter's, give it a number")
         return self
 
     @model_serializer(mode="wrap")
@@ -56,11 +74,7 @@ class LayerRule(Section):
     @field_validator("match")
     @classmethod
     def _is_a_pattern(cls, value: str | None) -> str | None:
-        try:
-            re.compile(value or "")
-        except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from error
-        return value
+        return None if value is None else a_pattern(value)
 
     @field_validator("lr")
     @classmethod
@@ -103,31 +117,32 @@ def _kind_of_policy(value: Any) -> str | None:
         return "policy-rules"
     if isinstance(value, str):
         return "policy-name" if value in NAMED_POLICIES else None
-    for kind, model in POLICIES_WITH_A_NUMBER.items():
+    for kind, model in BY_KEY.items():
         if isinstance(value, model) or (isinstance(value, dict) and set(value) == set(model.model_fields)):
             return kind
     return None
 
 
 NAMED_POLICIES = ("full", "head", "bitfit")
-POLICIES_WITH_A_NUMBER: dict[str, type[Section]] = {
-    "policy-last": LastBlocks,
-    "policy-decay": LayerwiseDecay,
-    "policy-gradual": Gradual,
-    "policy-progressive": Progressive,
-}
+BY_KEY: dict[str, type[Section]] = {
+    "policy-last": LastBlocks, "policy-decay": LayerwiseDecay, "policy-gradual": Gradual,
+    "policy-progressive": Progressive, "policy-lora": Lora, "policy-rslora": RsLora, "policy-dora": Dora,
+}  # fmt: skip
 LayerPolicy = Annotated[
     Annotated[list[LayerRule], Field(min_length=1), Tag("policy-rules")]
     | Annotated[Literal["full", "head", "bitfit"], Tag("policy-name")]
     | Annotated[LastBlocks, Tag("policy-last")]
     | Annotated[LayerwiseDecay, Tag("policy-decay")]
     | Annotated[Gradual, Tag("policy-gradual")]
-    | Annotated[Progressive, Tag("policy-progressive")],
+    | Annotated[Progressive, Tag("policy-progressive")]
+    | Annotated[Lora, Tag("policy-lora")]
+    | Annotated[RsLora, Tag("policy-rslora")]
+    | Annotated[Dora, Tag("policy-dora")],
     Discriminator(
         _kind_of_policy,
         custom_error_type="layer_policy",
         custom_error_message="must be full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, {gradual: SHARE},"
-        " {progressive: FACTOR}, or a list of rules",
+        " {progressive: FACTOR}, {lora: …} (or rslora, dora), or a list of rules",
     ),
 ]
 
@@ -161,7 +176,7 @@ class DescentPhase(Section):
 
     layers: LayerPolicy = Field(
         description="which layers learn: full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, {gradual: SHARE},"
-        " {progressive: FACTOR}, or ordered rules that cover every parameter"
+        " {progressive: FACTOR}, {lora: …}, {rslora: …}, {dora: …}, or ordered rules that cover every parameter"
     )
     duration: Duration
     learning_rate: Positive = Field(description="of AdamW at its peak; rules multiply it")
@@ -217,9 +232,7 @@ class TrainParams(Section):
     start: Literal["base", "champion"] = Field(description="weights that a retraining starts from")
     max_length: MaxLength = Field(description="tokens kept of a text")
     pooling: Literal["mean", "cls"] = Field(description="how token vectors become the vector that the head sees")
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)] = Field(
-        description="before the head, while training"
-    )
+    dropout: Dropout = Field(description="before the head, while training")
     head: HeadParams
     tokens: list[Word] = Field(
         description="words of the domain that become one token each; their vectors start as the mean of their pieces'"

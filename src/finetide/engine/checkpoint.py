@@ -73,11 +73,11 @@ def unpack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
 
 
 def delta(state: Mapping[str, torch.Tensor], initial: Mapping[str, torch.Tensor]) -> Tensors:
-    """The tensors of ``state`` that differ from the weights that training started with: frozen ones need no place."""
+    """The tensors of ``state`` that differ from the weights that training started with, or that those do not have
+    (adapters): frozen ones need no place."""
     plain = {name: value.detach().cpu() for name, value in state.items()}
-    return {
-        name: value for name, value in plain.items() if name not in initial or not torch.equal(value, initial[name])
-    }
+    same = {name for name in plain.keys() & initial.keys() if torch.equal(plain[name], initial[name])}
+    return {name: value for name, value in plain.items() if name not in same}
 
 
 def random_state() -> Tensors:

@@ -26,6 +26,7 @@ from finetide.engine.specs import (
     steps_per_epoch,
 )
 from finetide.errors import ConfigError
+from finetide.layers import lora
 from finetide.layers.course import course
 from finetide.layers.freeze import Held, compare, frozen, hashes, tensors_of
 from finetide.layers.rules import Group
@@ -92,6 +93,8 @@ class Tuner:
         self.total = spec.total_steps(self.per_epoch)
         where = f"params.yaml: train.phases[{index}].layers"
         self.course = course(spec.policy, self.module, self.total, where=where)
+        self.adapted = lora.attach(self.module, self.course.plan, seed=derive(settings.seed, "adapters", index))
+        self.course.adopt(self.adapted.plan)
         self.evaluations = evaluation_steps(self.total, self.per_epoch, spec.evaluations_per_epoch)
         mixed = "bf16" if self.precision.name == "bf16" else "no"
         self.accelerator = Accelerator(mixed_precision=mixed, cpu=self.device.type == "cpu")
@@ -103,14 +106,17 @@ class Tuner:
     def run(
         self, curve: Curve, store: Store, resumed: tuple[State, dict[str, Any]] | None
     ) -> tuple[PhaseResult, State, dict[str, str]]:
-        """Returns: the phase's result, the best weights seen (its first ones included), the proof of freezing."""
+        """Returns: the phase's result, the best weights seen (its first ones included), the proof of freezing.
+
+        Adapters are merged into the weights and gone from the module by then.
+        """
         at = Progressed()
         initially = tensors_of(self.module, self.course.first.frozen)
         before = hashes(self.module, initially)
         best: State = {}
         if resumed is not None:
             at, best = self._restore(*resumed, store.initial)
-        with frozen(self.module, self.course.plan.frozen) as held:
+        with self.adapted, frozen(self.module, self.course.plan.frozen) as held:
             told = self._keep_prefix(held.proof)
             if resumed is None:
                 torch.manual_seed(derive(self.settings.seed, "dropout", self.index))
@@ -122,8 +128,9 @@ class Tuner:
                 checkpoint.set_random_state(checkpoint.unpack("random", resumed[0]))  # hooks and kept prefixes may draw
             self._loop(at, best, curve, store, held)
             proof = {name: digest for name, digest in held.proof.items() if name in initially}
+            result = self._result(at)
         compare({name: before[name] for name in proof}, proof)  # a checkpoint may not move what is frozen either
-        return self._result(at), best, proof
+        return result, best, {self.adapted.plain(name): digest for name, digest in proof.items()}
 
     def _keep_prefix(self, proof: Mapping[str, str]) -> list[str]:
         """Let passes start above the frozen blocks, where that pays. Returns: a line that says so, or why not."""
@@ -214,7 +221,8 @@ class Tuner:
         return summed
 
     def _evaluate(self, at: Progressed, curve: Curve) -> Score:
-        score = evaluate(self.task, self.built, self.data.validation, self.settings, self.around_validation)
+        with self.adapted.merged():  # what is scored is what would be kept, to the bit
+            score = evaluate(self.task, self.built, self.data.validation, self.settings, self.around_validation)
         rate = schedule.factor(
             max(0, at.step - 1), self.total, schedule=self.spec.schedule, warmup_share=self.spec.warmup_share
         )
@@ -291,11 +299,11 @@ class Tuner:
         return batches.epoch(self.data.train.lengths, self.settings.batch_rows, rng)
 
     def _snapshot(self) -> State:
-        return {name: value.detach().cpu().clone() for name, value in self.module.state_dict().items()}
+        return self.adapted.weights()
 
     def _save(self, at: Progressed, best: State, curve: Curve, store: Store) -> None:
         tensors = {
-            **checkpoint.pack("module", checkpoint.delta(self.module.state_dict(), store.initial)),
+            **checkpoint.pack("module", checkpoint.delta(self.adapted.state(), store.initial)),
             **checkpoint.pack("best", checkpoint.delta(best, store.initial)),
             **checkpoint.pack("optimizer", checkpoint.optimizer_tensors(self.optimizer, self.names)),
             **checkpoint.pack("random", checkpoint.random_state()),
@@ -310,7 +318,7 @@ class Tuner:
 
     def _restore(self, tensors: State, state: dict[str, Any], initial: State) -> tuple[Progressed, State]:
         """Weights, course and optimizer of a checkpoint. Returns: where it stands, and the best weights so far."""
-        self.module.load_state_dict({**initial, **checkpoint.unpack("module", tensors)})
+        self.adapted.load({**initial, **checkpoint.unpack("module", tensors)})
         self.course.restore({**initial, **checkpoint.unpack("course", tensors)}, state["course"])
         self.optimizer = self._optimizer()
         checkpoint.set_optimizer(self.optimizer, self.names, checkpoint.unpack("optimizer", tensors))

@@ -36,6 +36,12 @@ class Course:
         self.since, self.until = 0, total
         self.learned = frozenset(plan.trainable)
 
+    def adopt(self, plan: Plan) -> None:
+        """Take the same plan in other names: adapters stand in the module now. Only a plan without any may change."""
+        if plan.adapters:
+            self.plan = self.first = plan
+            self.learned = frozenset(plan.trainable)
+
     def before(self, step: int) -> str:
         """To be called before step ``step``. Returns: how the plan changes now; empty: it does not."""
         del step

@@ -3,19 +3,21 @@
 ``full``: everything. ``head``: the task's own layers. ``last``: the top N blocks and what stands above them.
 ``layerwise_decay``: everything, each block slower than the one above it (Clark et al. 2020, ELECTRA; Howard and Ruder
 2018 called it discriminative fine-tuning). ``bitfit``: biases and the head (Ben Zaken et al. 2022). ``gradual`` and
-``progressive`` change while a phase runs: see `finetide.layers.course`.
+``progressive`` change while a phase runs: see `finetide.layers.course`. `Adapting`: adapters beside linear layers, and
+the head.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from finetide.errors import ConfigError
-from finetide.layers.rules import FROZEN, Plan, Rule, plan
+from finetide.layers import targets
+from finetide.layers.rules import FROZEN, Adapter, Plan, Rule, check_rank, plan
 from finetide.layers.structure import Structure, block_range, read
 
 _BIAS = re.compile(r"(^|\.|_)bias$")
@@ -30,7 +32,15 @@ class Named:
     value: float | None = None
 
 
-Policy = Named | tuple[Rule, ...]
+@dataclass(frozen=True)
+class Adapting:
+    """Adapters and the head learn. ``targets``: ``attention``, ``linear``, or patterns over linear layers' names."""
+
+    adapter: Adapter
+    targets: str | tuple[str, ...]
+
+
+Policy = Named | Adapting | tuple[Rule, ...]
 
 
 def resolve(policy: Policy, module: nn.Module, *, where: str) -> Plan:
@@ -40,13 +50,17 @@ def resolve(policy: Policy, module: nn.Module, *, where: str) -> Plan:
         where: how messages call it, by its dotted path.
 
     Raises:
-        ConfigError: see `finetide.layers.rules.plan`; or the policy needs blocks that the model does not have.
+        ConfigError: see `finetide.layers.rules.plan`; or the policy needs blocks or linear layers that the model does
+            not have.
         ValueError: the policy changes while a phase runs, see `finetide.layers.course`.
     """
     names = [name for name, _ in module.named_parameters()]
     structure = read(module)
-    rules = _rules(policy, structure, where) if isinstance(policy, Named) else _ranges(policy, structure, where)
-    return plan(names, rules, where=where)
+    if isinstance(policy, Adapting):
+        rules = _adapting(policy, module, structure, where)
+    else:
+        rules = _rules(policy, structure, where) if isinstance(policy, Named) else _ranges(policy, structure, where)
+    return plan(names, rules, where=where, linear=targets.linear_weights(module))
 
 
 def from_below(module: nn.Module, frozen: int, *, where: str) -> Plan:
@@ -110,6 +124,18 @@ def _rules(policy: Named, structure: Structure, where: str) -> list[Rule]:
     return [*top, *layers, *_some(Rule(said="below the blocks", names=structure.below, lr=factor ** (count + 1)))]
 
 
+def _adapting(policy: Adapting, module: nn.Module, structure: Structure, where: str) -> list[Rule]:
+    where = f"{where}.{policy.adapter.kind}"
+    weights = targets.choose(policy.targets, module, structure, where=f"{where}.targets")
+    check_rank(policy.adapter, weights, targets.linear_weights(module), where)
+    said = policy.targets if isinstance(policy.targets, str) else " or ".join(map(repr, policy.targets))
+    return [
+        Rule(said="head", names=structure.head, lr=1.0),
+        Rule(said=f"targets {said}", names=weights, lr=1.0, adapter=policy.adapter),
+        Rule(match=".*", said="all else", lr=FROZEN),
+    ]
+
+
 def _some(rule: Rule) -> list[Rule]:
     """The rule, if it takes anything: not every model has a norm above its blocks."""
     return [rule] if rule.names else []
@@ -129,5 +155,5 @@ def _ranges(rules: Sequence[Rule], structure: Structure, where: str) -> list[Rul
                 str(error), where=f"{where}[{place}].blocks", found=rule.blocks, fix="blocks are counted from 0, below"
             ) from error
         names = tuple(name for index in chosen for name in structure.blocks[index])
-        found.append(Rule(said=f"blocks {rule.blocks}", names=names, lr=rule.lr, weight_decay=rule.weight_decay))
+        found.append(replace(rule, said=f"blocks {rule.blocks}", names=names, blocks=None))
     return found

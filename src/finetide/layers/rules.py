@@ -7,7 +7,7 @@ After big_vision's freeze and learning-rate masks: the first rule that matches d
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -19,11 +19,33 @@ _NO_DECAY = re.compile(r"(\.bias$|norm|layer_norm|ln_\d)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """Two thin matrices that learn beside a frozen weight; see `finetide.layers.lora`.
+
+    Attributes:
+        kind: ``lora``, ``rslora`` or ``dora``.
+        rank: the inner side of the two matrices.
+        alpha: their product is scaled by alpha / rank, of rslora by alpha / √rank.
+        dropout: of their input, from 0 to below 1.
+    """
+
+    kind: str
+    rank: int
+    alpha: float
+    dropout: float
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} of rank {self.rank}, alpha {self.alpha:g}"
+
+
+@dataclass(frozen=True)
 class Rule:
     """Which parameters, by exactly one of ``match``, ``blocks`` and ``names``, and what becomes of them.
 
     Attributes:
         lr: a multiplier of the phase's rate, or ``frozen``. A multiplier of 0 is refused: it means frozen.
+        adapter: what the rule takes is frozen, and beside each linear layer's weight in it an adapter learns.
         weight_decay: None: the phase's.
         match: a regular expression, searched in the full name.
         blocks: a range, see `finetide.layers.structure.block_range`; `finetide.layers.policies` makes names of it.
@@ -37,6 +59,7 @@ class Rule:
     blocks: str | None = None
     names: tuple[str, ...] | None = None
     said: str | None = None
+    adapter: Adapter | None = None
 
     @property
     def title(self) -> str:
@@ -54,30 +77,48 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Frozen weights of linear layers, beside each of which an adapter learns at the rule's rate and decay."""
+
+    weights: tuple[str, ...]
+    adapter: Adapter
+    multiplier: float
+    weight_decay: float | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """What each parameter's rule came to. ``lines`` say it for a person, one a rule."""
 
     frozen: tuple[str, ...]
     groups: tuple[Group, ...]
     lines: tuple[str, ...]
+    adapters: tuple[Beside, ...] = ()
 
     @property
     def trainable(self) -> tuple[str, ...]:
         return tuple(name for group in self.groups for name in group.names)
 
 
-def plan(names: Iterable[str], rules: Sequence[Rule], *, where: str = "train.phases[].layers") -> Plan:
+def plan(
+    names: Iterable[str],
+    rules: Sequence[Rule],
+    *,
+    where: str = "train.phases[].layers",
+    linear: Mapping[str, int] | None = None,
+) -> Plan:
     """Which rule takes which parameter.
 
     Args:
         names: every parameter of the model, as ``named_parameters`` gives them.
         where: how messages call the list of rules, by its dotted path.
+        linear: weights that can have an adapter → their smaller side; see `finetide.layers.targets`.
 
     Raises:
         ConfigError: a pattern is no regular expression, matches nothing, has multiplier 0; or a parameter is covered
-            by no rule; or everything is frozen.
+            by no rule; or everything is frozen; or there is no place for an adapter, or none of its rank.
     """
-    names = list(names)
+    names, linear = list(names), linear or {}
     takes = [_test(rule, f"{where}[{place}]") for place, rule in enumerate(rules)]
     taken: list[list[str]] = [[] for _ in rules]
     uncovered: list[str] = []
@@ -93,11 +134,44 @@ def plan(names: Iterable[str], rules: Sequence[Rule], *, where: str = "train.pha
             where=where,
             fix="end the list with `match: .*`",
         )
-    frozen = tuple(name for rule, found in zip(rules, taken, strict=True) if rule.lr == FROZEN for name in found)
+    adapters = tuple(
+        _beside(rule, rule.adapter, found, linear, f"{where}[{place}].{rule.adapter.kind}")
+        for place, (rule, found) in enumerate(zip(rules, taken, strict=True))
+        if rule.adapter
+    )
+    frozen = tuple(name for rule, found in zip(rules, taken, strict=True) if _is_frozen(rule) for name in found)
     groups = tuple(_groups(rules, taken))
-    if not groups:
+    if not groups and not adapters:
         raise ConfigError("freezes every parameter", where=where, fix="leave at least the head")
-    return Plan(frozen, groups, tuple(_line(rule, found) for rule, found in zip(rules, taken, strict=True)))
+    lines = tuple(_line(rule, found, linear) for rule, found in zip(rules, taken, strict=True))
+    return Plan(frozen, groups, lines, adapters)
+
+
+def _is_frozen(rule: Rule) -> bool:
+    return rule.lr == FROZEN or rule.adapter is not None
+
+
+def _beside(rule: Rule, adapter: Adapter, found: Sequence[str], linear: Mapping[str, int], where: str) -> Beside:
+    if rule.lr == FROZEN:
+        raise ConfigError("an adapter that is frozen learns nothing", where=where, fix="give the rule's lr a number")
+    weights = tuple(name for name in found if name in linear)
+    if not weights:
+        raise ConfigError(
+            f"stands beside the weights of linear layers, and the rule takes none of them, only {', '.join(found[:3])}",
+            where=where,
+            fix=f"let the rule take one of them, such as {', '.join(list(linear)[:3]) or 'none: the model has none'}",
+        )
+    check_rank(adapter, weights, linear, where)
+    return Beside(weights, adapter, float(rule.lr), rule.weight_decay)
+
+
+def check_rank(adapter: Adapter, weights: Iterable[str], linear: Mapping[str, int], where: str) -> None:
+    """Raises: ConfigError for a rank that no matrix of these can have. Args: where: the adapter's dotted path."""
+    name, side = min(((name, linear[name]) for name in weights), key=lambda pair: pair[1])
+    if adapter.rank > side:
+        raise ConfigError(
+            f"is above {side}, the smaller side of {name}", where=f"{where}.rank", found=adapter.rank, fix="lower it"
+        )
 
 
 def _test(rule: Rule, where: str) -> Callable[[str], bool]:
@@ -136,7 +210,7 @@ def _refuse_empty(rule: Rule, test: Callable[[str], bool], names: list[str], whe
 
 def _groups(rules: Sequence[Rule], taken: Sequence[Sequence[str]]) -> Iterable[Group]:
     for rule, found in zip(rules, taken, strict=True):
-        if rule.lr == FROZEN:
+        if _is_frozen(rule):
             continue
         for decay in (True, False):
             names = tuple(name for name in found if bool(_NO_DECAY.search(name)) is not decay)
@@ -144,7 +218,10 @@ def _groups(rules: Sequence[Rule], taken: Sequence[Sequence[str]]) -> Iterable[G
                 yield Group(names, float(rule.lr), decay, rule.weight_decay)
 
 
-def _line(rule: Rule, found: Sequence[str]) -> str:
+def _line(rule: Rule, found: Sequence[str], linear: Mapping[str, int]) -> str:
     what = "frozen" if rule.lr == FROZEN else f"lr × {rule.lr:.3g}"
     decay = "" if rule.weight_decay is None or rule.lr == FROZEN else f", weight decay {rule.weight_decay:g}"
+    if rule.adapter:
+        count = sum(name in linear for name in found)
+        what = f"frozen, with {rule.adapter.title} beside {count} of them, {what}"
     return f"{rule.title}: {len(found)} parameter tensors, {what}{decay}"

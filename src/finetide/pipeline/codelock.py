@@ -39,6 +39,7 @@ LIBRARIES = {
     "onnxruntime": "onnxruntime",
     "onnxscript": "onnxscript",
     "pandas": "pandas",
+    "peft": "peft",
     "pyarrow": "pyarrow",
     "pydantic": "pydantic",
     "ruamel": "ruamel.yaml",

@@ -10,8 +10,9 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from finetide import base, tasks
+from finetide.config.adapters import AdapterPolicy
 from finetide.config.stage import Stage
-from finetide.config.train import AdaptPhase, AveragePhase, LayerPolicy, ProbePhase, TrainParams
+from finetide.config.train import AdaptPhase, AveragePhase, LayerPolicy, LayerRule, ProbePhase, TrainParams
 from finetide.contracts.bundle import Manifest
 from finetide.contracts.rows import ROW_COLUMNS
 from finetide.contracts.shift import Recipe
@@ -23,8 +24,8 @@ from finetide.engine.progress import Curve
 from finetide.engine.specs import AverageSpec, Data, PhaseSpec, ProbeSpec, Settings, TuneSpec
 from finetide.errors import IntegrityError, ProjectError
 from finetide.files import canonical_json, sha256_bytes, sha256_file, tree_hashes, write_json
-from finetide.layers.policies import Named, Policy
-from finetide.layers.rules import Rule
+from finetide.layers.policies import Adapting, Named, Policy
+from finetide.layers.rules import Adapter, Rule
 from finetide.seeding import derive
 from finetide.task import Built, Examples, ModelSettings, Task
 
@@ -116,13 +117,22 @@ def phase_specs(params: TrainParams) -> list[PhaseSpec]:
 def layer_policy(written: LayerPolicy) -> Policy:
     """params.yaml's ``layers`` as the engine's plain values."""
     if isinstance(written, list):
-        return tuple(
-            Rule(lr=rule.lr, weight_decay=rule.weight_decay, match=rule.match, blocks=rule.blocks) for rule in written
-        )
+        return tuple(_rule(rule) for rule in written)
     if isinstance(written, str):
         return Named(written)
     ((name, value),) = written.model_dump().items()
-    return Named(name, value)
+    if not isinstance(written, AdapterPolicy):
+        return Named(name, value)
+    targets = value.pop("targets")
+    return Adapting(Adapter(name, **value), targets if isinstance(targets, str) else tuple(targets))
+
+
+def _rule(written: LayerRule) -> Rule:
+    given = written.adapter()
+    adapter = Adapter(given[0], **given[1].model_dump()) if given else None
+    return Rule(
+        lr=written.lr, weight_decay=written.weight_decay, match=written.match, blocks=written.blocks, adapter=adapter
+    )
 
 
 def _start_folder(stage: Stage, window: Window) -> Path:

@@ -9,11 +9,12 @@ from finetide.config.load import check, read_yaml
 from finetide.config.params import Params
 from finetide.engine.specs import AverageSpec, ProbeSpec, TuneSpec
 from finetide.errors import ConfigError
-from finetide.layers.policies import Named
-from finetide.layers.rules import Rule
+from finetide.layers.policies import Adapting, Named
+from finetide.layers.rules import Adapter, Rule
 from finetide.stages.train import layer_policy, phase_specs
 
 ROOT = Path(__file__).parents[3]
+LORA = {"rank": 8, "alpha": 16.0, "dropout": 0.1}
 
 
 def params(layers: Any) -> Params:
@@ -38,6 +39,16 @@ def params(layers: Any) -> Params:
             [{"blocks": "0-3", "lr": "frozen"}, {"match": ".*", "lr": 1.0, "weight_decay": 0.0}],
             (Rule(blocks="0-3", lr="frozen"), Rule(match=".*", lr=1.0, weight_decay=0.0)),
         ),
+        ({"lora": {**LORA, "targets": "linear"}}, Adapting(Adapter("lora", 8, 16.0, 0.1), "linear")),
+        ({"rslora": {**LORA, "targets": "attention"}}, Adapting(Adapter("rslora", 8, 16.0, 0.1), "attention")),
+        (
+            {"dora": {**LORA, "targets": ["query", "value$"]}},
+            Adapting(Adapter("dora", 8, 16.0, 0.1), ("query", "value$")),
+        ),
+        (
+            [{"blocks": "-1", "lr": 2.0, "dora": LORA}, {"match": ".*", "lr": "frozen"}],
+            (Rule(blocks="-1", lr=2.0, adapter=Adapter("dora", 8, 16.0, 0.1)), Rule(match=".*", lr="frozen")),
+        ),
     ],
     ids=str,
 )
@@ -51,7 +62,7 @@ def test_each_way_to_write_a_policy(written: Any, meant: Any) -> None:
     ("written", "said"),
     [
         ("ful", "must be full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, {gradual: SHARE}, {progressive:"),
-        ("ful", "or a list of rules (found 'ful')"),
+        ("ful", "{lora: …} (or rslora, dora), or a list of rules (found 'ful')"),
         ({"first": 2}, "must be full, head, bitfit, {last: N}"),
         ({"last": 0}, "phases[1].layers.last: must be greater than or equal to 1 (found 0)"),
         ({"gradual": 0.0}, "phases[1].layers.gradual: must be greater than 0 (found 0.0)"),
@@ -60,6 +71,26 @@ def test_each_way_to_write_a_policy(written: Any, meant: Any) -> None:
         ([], "phases[1].layers: must not be empty"),
         ([{"lr": 1.0}], "phases[1].layers[0]: give exactly one of match and blocks"),
         ([{"match": "a", "blocks": "1", "lr": 1.0}], "phases[1].layers[0]: give exactly one of match and blocks"),
+        ({"lora": LORA}, "phases[1].layers.lora.targets: is missing; every setting is written out"),
+        (
+            {"lora": {**LORA, "targets": "all"}},
+            "layers.lora.targets: must be attention, linear, or a list of regular exp",
+        ),
+        ({"lora": {**LORA, "targets": []}}, "phases[1].layers.lora.targets: must not be empty"),
+        ({"dora": {**LORA, "targets": ["a", "("]}}, "layers.dora.targets[1]: is no regular expression: missing )"),
+        ({"lora": {**LORA, "targets": "linear", "rank": 0}}, "layers.lora.rank: must be greater than or equal to 1"),
+        (
+            {"lora": {**LORA, "targets": "linear", "dropout": 1.0}},
+            "layers.lora.dropout: must be less than 1 (found 1.0)",
+        ),
+        ({"lora": {**LORA, "targets": "linear", "alpah": 1}}, "layers.lora.alpah: unknown key; did you mean 'alpha'?"),
+        ({"lora": 8}, "phases[1].layers.lora: must be a mapping"),
+        (
+            [{"match": "a", "lr": 1.0, "lora": LORA, "dora": LORA}],
+            "layers[0]: give at most one of lora, rslora and dora",
+        ),
+        ([{"match": "a", "lr": "frozen", "lora": LORA}], "layers[0]: an adapter that is frozen learns nothing"),
+        ([{"match": "a", "lr": 1.0, "lora": {"rank": 8, "alpha": 1.0}}], "layers[0].lora.dropout: is missing"),
         ([{"blocks": "top", "lr": 1.0}], "layers[0].blocks: must be blocks by number, from 0 at the bottom, in quotes"),
     ],
     ids=str,

@@ -51,6 +51,9 @@ TUNE: dict[str, Any] = {
 }
 
 
+ADAPTERS = {"dora": {"rank": 4, "alpha": 8.0, "dropout": 0.1, "targets": "linear"}}
+
+
 def table(count: int = 90) -> pd.DataFrame:
     """As many reference rows as incoming ones; every tenth incoming row has no label."""
     made = []
@@ -161,6 +164,20 @@ def test_the_stage_writes_the_model_the_probe_the_report_and_the_curve(project: 
     }  # fmt: skip
 
 
+def test_adapters_are_gone_from_what_the_stage_writes(project: Project, tmp_path: Path) -> None:
+    plain = project.run()
+    adapters = {"lora": {"rank": 4, "alpha": 8.0, "dropout": 0.0, "targets": "linear"}}
+    other = Project(tmp_path / "lora", [PROBE, {**TUNE, "layers": adapters, "learning_rate": 1.0e-2}])
+    report = other.run()
+    # 2 blocks of 32 × 32 four times and 32 × 64 twice; 3 labels.
+    assert report.phases[1].trainable == 2 * 4 * (4 * 64 + 2 * 96) + 3 * (HIDDEN + 1)
+    assert report.phases[1].frozen == plain.phases[0].trainable + plain.phases[0].frozen - 3 * (HIDDEN + 1)
+    assert any("with lora of rank 4, alpha 8 beside 12 of them" in line for line in report.phases[1].decisions)
+    model, theirs = (load_file(one.stage.out("model") / "model.safetensors") for one in (project, other))
+    assert {name: value.shape for name, value in model.items()} == {name: value.shape for name, value in theirs.items()}
+    assert "encoder.encoder.layer.0.attention.self.query.weight" in report.frozen_proof
+
+
 def test_two_projects_in_other_folders_give_the_same_bytes(project: Project, tmp_path: Path) -> None:
     project.run()
     other = Project(tmp_path / "elsewhere")
@@ -168,10 +185,15 @@ def test_two_projects_in_other_folders_give_the_same_bytes(project: Project, tmp
     assert other.outputs() == project.outputs()
 
 
-def test_a_killed_process_is_continued_to_the_same_bytes(project: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "layers", [TUNE["layers"], pytest.param(ADAPTERS, marks=pytest.mark.slow)], ids=["rules", "dora"]
+)
+def test_a_killed_process_is_continued_to_the_same_bytes(tmp_path: Path, layers: Any) -> None:
     """Ended in the middle of a step without any clean-up; the engine's own tests do so at random steps."""
+    phases = [PROBE, {**TUNE, "layers": layers}]
+    project = Project(tmp_path / "whole", phases)
     project.run()
-    other = Project(tmp_path / "killed")
+    other = Project(tmp_path / "killed", phases)
     script = """
 import os, sys
 from pathlib import Path
