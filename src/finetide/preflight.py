@@ -116,6 +116,7 @@ def _base(root: Path, name: str, params: ModelParams) -> str:
 def _layers(root: Path, name: str, params: ModelParams) -> str:
     """The rules against the real model's parameters: the one check here that loads torch."""
     from finetide import tasks
+    from finetide.config.train import Auto
     from finetide.layers.course import course
     from finetide.stages.train import layer_policy, model_settings
 
@@ -129,6 +130,9 @@ def _layers(root: Path, name: str, params: ModelParams) -> str:
             continue
         built = plain if phase.kind == "tune" else task.objective(phase.objective).wrap(plain, seed=params.seed)
         where = f"{PARAMS_FILE}: models.{name}.train.phases[{place}].layers"
+        if isinstance(phase.layers, Auto):
+            said.append(f"phase {place + 1} finds its layers in {phase.layers.auto} steps")
+            continue
         planned = course(layer_policy(phase.layers), built.module, 1000, where=where).first
         weights = sum(len(beside.weights) for beside in planned.adapters)
         more = f", and adapters beside {weights} others" if weights else ""

@@ -104,6 +104,12 @@ class Gradual(Section):
     )
 
 
+class Auto(Section):
+    """Which layers is found out from the data, in short runs against each other."""
+
+    auto: PositiveInt = Field(description="optimizer steps that the short runs may take together")
+
+
 class Progressive(Section):
     """Everything learns at first; from the bottom, what has stopped moving is frozen."""
 
@@ -126,7 +132,8 @@ def _kind_of_policy(value: Any) -> str | None:
 NAMED_POLICIES = ("full", "head", "bitfit")
 BY_KEY: dict[str, type[Section]] = {
     "policy-last": LastBlocks, "policy-decay": LayerwiseDecay, "policy-gradual": Gradual,
-    "policy-progressive": Progressive, "policy-lora": Lora, "policy-rslora": RsLora, "policy-dora": Dora,
+    "policy-progressive": Progressive, "policy-auto": Auto, "policy-lora": Lora, "policy-rslora": RsLora,
+    "policy-dora": Dora,
 }  # fmt: skip
 LayerPolicy = Annotated[
     Annotated[list[LayerRule], Field(min_length=1), Tag("policy-rules")]
@@ -135,6 +142,7 @@ LayerPolicy = Annotated[
     | Annotated[LayerwiseDecay, Tag("policy-decay")]
     | Annotated[Gradual, Tag("policy-gradual")]
     | Annotated[Progressive, Tag("policy-progressive")]
+    | Annotated[Auto, Tag("policy-auto")]
     | Annotated[Lora, Tag("policy-lora")]
     | Annotated[RsLora, Tag("policy-rslora")]
     | Annotated[Dora, Tag("policy-dora")],
@@ -142,7 +150,7 @@ LayerPolicy = Annotated[
         _kind_of_policy,
         custom_error_type="layer_policy",
         custom_error_message="must be full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, {gradual: SHARE},"
-        " {progressive: FACTOR}, {lora: …} (or rslora, dora), or a list of rules",
+        " {progressive: FACTOR}, {auto: STEPS}, {lora: …} (or rslora, dora), or a list of rules",
     ),
 ]
 
@@ -176,7 +184,8 @@ class DescentPhase(Section):
 
     layers: LayerPolicy = Field(
         description="which layers learn: full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, {gradual: SHARE},"
-        " {progressive: FACTOR}, {lora: …}, {rslora: …}, {dora: …}, or ordered rules that cover every parameter"
+        " {progressive: FACTOR}, {auto: STEPS}, {lora: …}, {rslora: …}, {dora: …}, or ordered rules that cover every"
+        " parameter"
     )
     duration: Duration
     learning_rate: Positive = Field(description="of AdamW at its peak; rules multiply it")
@@ -200,6 +209,13 @@ class AdaptPhase(DescentPhase):
     kind: Literal["adapt"] = Field(description="training on the rows' inputs alone, to know the domain first")
     objective: Literal["masked-language"] = Field(description="masked-language: guess words that are masked")
     rows: Literal["incoming", "all"] = Field(description="of which role, with a label or without")
+
+    @field_validator("layers")
+    @classmethod
+    def _not_auto(cls, layers: LayerPolicy) -> LayerPolicy:
+        if isinstance(layers, Auto):
+            raise ValueError("auto compares by labels, and an adapt phase has none; name a policy")
+        return layers
 
 
 class AveragePhase(Section):

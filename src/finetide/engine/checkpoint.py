@@ -63,6 +63,22 @@ class Checkpoints:
         return sorted(path for path in self.folder.iterdir() if path.is_dir() and path.name.isdigit())
 
 
+class Unsaved(Checkpoints):
+    """Keeps nothing: for runs that are over before a kill would matter."""
+
+    def __init__(self) -> None:
+        pass
+
+    def save(self, number: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+        del number, tensors, state
+
+    def load(self) -> tuple[Tensors, dict[str, Any]] | None:
+        return None
+
+    def clear(self) -> None:
+        pass
+
+
 def pack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
     return {f"{prefix}/{name}": value for name, value in tensors.items()}
 

@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from finetide.engine import checkpoint, probe
+from finetide.engine import auto, checkpoint, probe
 from finetide.engine.average import average
 from finetide.engine.inference import embed
 from finetide.engine.precision import choose, choose_device
@@ -30,6 +30,7 @@ from finetide.engine.specs import (
 )
 from finetide.engine.tune import Store, Tuner, evaluate
 from finetide.errors import DataError
+from finetide.layers.policies import Named
 from finetide.seeding import derive
 from finetide.task import Built, Task
 
@@ -111,6 +112,7 @@ def train(
             )  # fmt: skip
             done.prove(proof)
         else:
+            spec = _settled(task, built, data, spec, settings, index, len(phases), done)
             tuner = Tuner(task, built, data, spec, settings, index, len(phases))
             result, state, proof = tuner.run(curve, done.store(store, initial), continued)
             done.prove(proof)
@@ -123,7 +125,8 @@ def train(
 
 
 class _Done:
-    """Finished phases, and the best weights among them. ``states``: what phases handed on that are averaged later."""
+    """Finished phases, and the best weights among them. ``states``: what phases handed on that are averaged later.
+    ``chosen``: what ``layers: auto`` came to, by phase."""
 
     def __init__(self, wanted: frozenset[int]) -> None:
         self.results: list[PhaseResult] = []
@@ -133,15 +136,19 @@ class _Done:
         self.best: State | None = None
         self.state: State | None = None
         self.probe: probe.Probe | None = None
+        self.chosen: dict[str, str] = {}
         self.proof: dict[str, str] | None = None
         self.precision = "fp32"
 
     @classmethod
     def of(cls, resumed: tuple[State, dict[str, Any]] | None, initial: State, phases: Sequence[PhaseSpec]) -> _Done:
         done = cls(frozenset(place for spec in phases if isinstance(spec, AverageSpec) for place in spec.between))
-        if resumed is None or not resumed[1]["done"]["results"]:
+        if resumed is None:
             return done
         tensors, carried = resumed[0], resumed[1]["done"]
+        done.chosen = carried["chosen"]
+        if not carried["results"]:
+            return done
         for entry in carried["results"]:
             done.results.append(
                 PhaseResult(**{**entry, "score": Score(**entry["score"]), "decisions": tuple(entry["decisions"])})
@@ -196,6 +203,7 @@ class _Done:
             "kept": self.kept,
             "candidate": self.best is not None,
             "states": sorted(self.states),
+            "chosen": self.chosen,
             "proof": self.proof,
             "probe": found,
         }
@@ -265,6 +273,19 @@ def _adapt(
     result, state, proof = tuner.run(curve, store, continued)
     wrapped.module.load_state_dict(state)
     return result, _snapshot(built), proof
+
+
+def _settled(
+    task: Task, built: Built, data: Data, spec: TuneSpec, settings: Settings, index: int, phases: int, done: _Done
+) -> TuneSpec:
+    """The phase as it is, or with the layers that ``auto`` finds; a resumed one knows them already."""
+    if not (isinstance(spec.policy, Named) and spec.policy.name == "auto"):
+        return spec
+    lines: list[str] = []
+    if str(index) not in done.chosen:
+        budget = int(spec.policy.value or 0)
+        done.chosen[str(index)], lines = auto.arbitrate(task, built, data, spec, settings, index, phases, budget)
+    return replace(auto.settle(spec, built.module, done.chosen[str(index)]), decisions=tuple(lines))
 
 
 def _sentence(done: _Done) -> str:

@@ -46,6 +46,16 @@ class Curve:
         write_text(self.path, stream.getvalue())
 
 
+class Unwritten(Curve):
+    """A curve of which no file is made."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+
+    def write(self) -> None:
+        pass
+
+
 def _plain(value: float | int) -> str:
     return str(value) if isinstance(value, int) else f"{value:.8g}"
 

@@ -34,7 +34,7 @@ class ProbeSpec:
 @dataclass(frozen=True)
 class TuneSpec:
     """Exactly one of ``epochs`` and ``steps`` is given. ``objective``: None is the task's own loss; another one is
-    trained on ``Data.inputs[rows]``."""
+    trained on ``Data.inputs[rows]``. ``decisions``: what was decided before the phase began, one line each."""
 
     policy: Policy
     epochs: int | None
@@ -48,6 +48,7 @@ class TuneSpec:
     evaluations_per_epoch: int
     objective: str | None = None
     rows: str | None = None
+    decisions: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:

@@ -81,11 +81,12 @@ class Tuner:
     """Holds what one phase works with; `run` is the loop."""
 
     def __init__(
-        self, task: Trainable, built: Built, data: Data, spec: TuneSpec, settings: Settings, index: int, phases: int
-    ) -> None:
-        """Args: index: of this phase among all ``phases``."""
+        self, task: Trainable, built: Built, data: Data, spec: TuneSpec, settings: Settings, index: int, phases: int,
+        said: str = "",
+    ) -> None:  # fmt: skip
+        """Args: index: of this phase among all ``phases``. said: what the bar calls it; empty: by its kind."""
         self.task, self.built, self.data, self.spec = task, built, data, spec
-        self.settings, self.index, self.phases = settings, index, phases
+        self.settings, self.index, self.phases, self.said = settings, index, phases, said
         self.device = choose_device()
         self.precision = choose(settings.precision, self.device)
         self.module = built.module.to(self.device)
@@ -122,7 +123,7 @@ class Tuner:
                 torch.manual_seed(derive(self.settings.seed, "dropout", self.index))
                 best.update(self._snapshot())
                 lines = self.course.plan.lines
-                at.decisions = [*lines, f"{self.precision.name}: {self.precision.reason}", *told]
+                at.decisions = [*self.spec.decisions, *lines, f"{self.precision.name}: {self.precision.reason}", *told]
                 at.best = self._evaluate(at, curve)
             else:
                 checkpoint.set_random_state(checkpoint.unpack("random", resumed[0]))  # hooks and kept prefixes may draw
@@ -167,7 +168,7 @@ class Tuner:
     def _loop(self, at: Progressed, best: State, curve: Curve, store: Store, held: Held) -> None:
         order: list[list[int]] = []
         self.module.train()
-        what = f"phase {self.index + 1} of {self.phases} {self.spec.kind}"
+        what = f"phase {self.index + 1} of {self.phases} {self.said or self.spec.kind}"
         with Progress(self.total, what, at.step, per_epoch=self.per_epoch) as progress:
             while at.step < self.total and not at.ended:
                 self._replan(self.course.before(at.step), at, held)

@@ -35,6 +35,7 @@ def params(layers: Any) -> Params:
         ({"layerwise_decay": 0.9}, Named("layerwise_decay", 0.9)),
         ({"gradual": 1.0}, Named("gradual", 1.0)),
         ({"progressive": 0.3}, Named("progressive", 0.3)),
+        ({"auto": 300}, Named("auto", 300)),
         (
             [{"blocks": "0-3", "lr": "frozen"}, {"match": ".*", "lr": 1.0, "weight_decay": 0.0}],
             (Rule(blocks="0-3", lr="frozen"), Rule(match=".*", lr=1.0, weight_decay=0.0)),
@@ -62,7 +63,7 @@ def test_each_way_to_write_a_policy(written: Any, meant: Any) -> None:
     ("written", "said"),
     [
         ("ful", "must be full, head, bitfit, {last: N}, {layerwise_decay: FACTOR}, {gradual: SHARE}, {progressive:"),
-        ("ful", "{lora: …} (or rslora, dora), or a list of rules (found 'ful')"),
+        ("ful", "{auto: STEPS}, {lora: …} (or rslora, dora), or a list of rules (found 'ful')"),
         ({"first": 2}, "must be full, head, bitfit, {last: N}"),
         ({"last": 0}, "phases[1].layers.last: must be greater than or equal to 1 (found 0)"),
         ({"gradual": 0.0}, "phases[1].layers.gradual: must be greater than 0 (found 0.0)"),

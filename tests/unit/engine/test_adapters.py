@@ -163,7 +163,7 @@ def test_with_and_without_the_prefix_the_losses_are_the_same(base: Path, tmp_pat
 
 def test_the_optimizer_holds_the_adapters_and_the_head_alone(base: Path) -> None:
     built, data = build(base)
-    tuner = tune.Tuner(TASK, built, data, lora_spec(), settings(), 0)  # type: ignore[arg-type]
+    tuner = tune.Tuner(TASK, built, data, lora_spec(), settings(), 0, 1)  # type: ignore[arg-type]
     held = {id(parameter) for group in tuner.optimizer.param_groups for parameter in group["params"]}
     for name, parameter in built.module.named_parameters():
         assert (id(parameter) in held) is ("lora_" in name or name.startswith("head.")), name

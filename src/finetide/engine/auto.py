@@ -1,0 +1,190 @@
+"""Which layers to tune, found out from the data: gradients first, then short runs against each other.
+
+Which blocks a new domain asks for depends on how it differs (Lee et al. 2022, "Surgical fine-tuning"): where the inputs
+differ the early ones, where the labels do the late ones. The gradient of a block relative to its weights tells which
+one is pulled hardest. Depth is tried out by successive halving (Jamieson and Talwalkar 2016): all candidates get a
+few steps, the better half of them the rest of the budget.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from finetide.engine import batches
+from finetide.engine.checkpoint import Unsaved
+from finetide.engine.precision import choose_device
+from finetide.engine.progress import Unwritten
+from finetide.engine.specs import Data, Score, Settings, TuneSpec
+from finetide.engine.tune import Store, Tuner, evaluate
+from finetide.errors import ConfigError
+from finetide.layers.policies import Adapting, Named, Policy
+from finetide.layers.rules import FROZEN, Adapter, Rule
+from finetide.layers.structure import read
+from finetide.seeding import generator
+from finetide.task import Built, Task
+
+State = dict[str, torch.Tensor]
+# Rows whose gradients are looked at.
+SAMPLE = 256
+# Fewer steps tell nothing of a candidate.
+MIN_STEPS = 5
+# Adapters start at zero and want a higher rate (docs/how-to/layers.md).
+LORA_RATE = 5.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """``rate``: multiplier of the phase's learning rate."""
+
+    title: str
+    policy: Policy
+    rate: float = 1.0
+
+
+def candidates(module: nn.Module, hardest: int) -> list[Candidate]:
+    """From shallow to deep. Args: hardest: the block with the largest relative gradient.
+
+    Raises: ConfigError: the model has no stack of blocks.
+    """
+    count = len(read(module).blocks)
+    if not count:
+        raise ConfigError(
+            "auto needs a stack of blocks, and this model has none", where="train.phases[].layers", fix="write full"
+        )
+    depths = sorted({1, 2, math.ceil(count / 2)} & set(range(1, count)))
+    surgical = (
+        Rule(match=r"^head\.", said="head", lr=1.0),
+        Rule(blocks=str(hardest), lr=1.0),
+        Rule(match=".*", said="all else", lr=FROZEN),
+    )
+    return [
+        *(Candidate(f"last: {depth}", Named("last", depth)) for depth in depths),
+        *([Candidate(f"block {hardest} alone", surgical)] if hardest < count - 1 else []),
+        Candidate("lora", Adapting(Adapter("lora", 8, 16.0, 0.0), "attention"), LORA_RATE),
+        Candidate("full", Named("full")),
+    ]
+
+
+def pulls(task: Task, built: Built, data: Data, settings: Settings) -> list[float]:
+    """Of each block the norm of its gradient by the norm of its weights, over up to 256 training rows."""
+    structure = read(built.module)
+    device = choose_device()
+    module = built.module.to(device).eval()
+    rng = generator(settings.seed, "auto", "sample")
+    rows = sorted(rng.permutation(len(data.train.ids))[:SAMPLE].tolist(), key=lambda row: -int(data.train.lengths[row]))
+    flags = {name: value.requires_grad for name, value in module.named_parameters()}
+    parameters = dict(module.named_parameters())
+    for value in parameters.values():
+        value.requires_grad_(True)
+    # At a head of zeros no gradient reaches the blocks.
+    head = {name: parameters[name] for name in structure.head}
+    aside = {name: value.detach().clone() for name, value in head.items()}
+    if not any(bool(value.any()) for value in head.values()):
+        generator_ = torch.Generator().manual_seed(int(rng.integers(1 << 31)))
+        with torch.no_grad():
+            for value in head.values():
+                value.add_(torch.randn(value.shape, generator=generator_).to(device) * 0.02)
+    try:
+        for index in batches.cut(rows, data.train.lengths, settings.batch_tokens):
+            collated = task.collate(built, data.train, index, seed=settings.seed)
+            batch = {name: value.to(device) for name, value in collated.items()}
+            (task.loss(task.outputs(module, batch).float(), batch).sum() / len(rows)).backward()
+        found = []
+        for names in structure.blocks:
+            gradients = [parameters[name].grad for name in names]
+            steep = math.sqrt(sum(float(value.double().square().sum()) for value in gradients if value is not None))
+            size = math.sqrt(sum(float(parameters[name].detach().double().square().sum()) for name in names))
+            found.append(steep / max(size, 1e-12))
+        return found
+    finally:
+        with torch.no_grad():
+            for name, value in head.items():
+                value.copy_(aside[name])
+        for name, value in parameters.items():
+            value.grad = None
+            value.requires_grad_(flags[name])
+
+
+def arbitrate(
+    task: Task, built: Built, data: Data, spec: TuneSpec, settings: Settings, index: int, phases: int, budget: int
+) -> tuple[str, list[str]]:
+    """Try the candidates out; ``built`` is as before afterwards.
+
+    Args: budget: optimizer steps of all short runs together.
+
+    Returns:
+        The title of the choice, ``head`` if all else only loses, and lines with the evidence.
+
+    Raises: ConfigError: the budget is too small to tell anything.
+    """
+    start = {name: value.detach().cpu().clone() for name, value in built.module.state_dict().items()}
+    pulled = pulls(task, built, data, settings)
+    running = candidates(built.module, max(range(len(pulled)), key=pulled.__getitem__, default=0))
+    first = budget // 2 // len(running)
+    if first < MIN_STEPS:
+        raise ConfigError(
+            f"{len(running)} candidates need at least {2 * MIN_STEPS * len(running)} steps to be told apart",
+            where=f"params.yaml: train.phases[{index}].layers.auto",
+            found=budget,
+        )
+    rows, labels = len(data.train.ids), len(built.settings.labels)
+    before = evaluate(task, built, data.validation, settings)
+    hardest = max(*pulled, 1e-12)
+    shares = ", ".join(f"{value / hardest:.2f}" for value in pulled)
+    lines = [
+        f"auto: {rows} labelled rows, {rows / labels:.0f} a label; validation {before.accuracy:.1%} at the start",
+        f"auto: pull on the blocks, from below, relative to the hardest: {shares}",
+    ]
+    scores: dict[str, Score] = {}
+    for steps in (first, budget // 2 // max(1, math.ceil(len(running) / 2))):
+        for one in running:
+            built.module.load_state_dict(start)
+            scores[one.title] = _short(task, built, data, spec, settings, index, phases, one, steps)
+        told = ", ".join(f"{one.title} {_shown(scores[one.title])}" for one in running)
+        lines.append(f"auto: after {steps} steps each: {told}")
+        # sorted is stable: of equals the shallower one comes first
+        running = sorted(running, key=lambda one: (-scores[one.title].accuracy, scores[one.title].loss))
+        running = running[: math.ceil(len(running) / 2)]
+    built.module.load_state_dict(start)
+    best = running[0]
+    error = math.sqrt(max(before.accuracy * (1 - before.accuracy), 1e-4) / len(data.validation.ids))
+    if scores[best.title].accuracy < before.accuracy - error:
+        lines.append(f"auto: head; all else lost more than a standard error, {error:.1%}, in its short run")
+        return "head", lines
+    lines.append(f"auto: {best.title} is chosen")
+    return best.title, lines
+
+
+def settle(spec: TuneSpec, module: nn.Module, title: str) -> TuneSpec:
+    """The phase with the policy that was chosen."""
+    if title == "head":
+        return replace(spec, policy=Named("head"))
+    alone = title.removeprefix("block ").removesuffix(" alone")
+    every = candidates(module, int(alone) if alone.isdigit() else len(read(module).blocks) - 1)
+    chosen = next(one for one in every if one.title == title)
+    return replace(spec, policy=chosen.policy, learning_rate=spec.learning_rate * chosen.rate)
+
+
+def _short(
+    task: Task, built: Built, data: Data, spec: TuneSpec, settings: Settings, index: int, phases: int,
+    candidate: Candidate, steps: int,
+) -> Score:  # fmt: skip
+    """The score at the end of a run of ``steps``, not the best on its way: that would be the start, too often."""
+    short = replace(
+        settle(spec, built.module, candidate.title), epochs=None, steps=steps, patience=steps, evaluations_per_epoch=1
+    )
+    curve = Unwritten()
+    quiet = replace(settings, checkpoint_every_steps=steps + 1, prefix_cache=None)
+    Tuner(task, built, data, short, quiet, index, phases, f"auto, {candidate.title}").run(
+        curve, Store(Unsaved(), {}, {}, {}), None
+    )
+    row = curve.rows[-1]
+    return Score(row.validation_accuracy, row.validation_loss)
+
+
+def _shown(score: Score) -> str:
+    return f"{score.accuracy:.1%} (loss {score.loss:.3f})"
