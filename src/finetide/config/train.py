@@ -195,6 +195,10 @@ class DescentPhase(Section):
     max_gradient_norm: Positive = Field(description="gradients are clipped to this global norm")
     patience: PositiveInt = Field(description="evaluations without a better validation metric before the phase ends")
     evaluations_per_epoch: PositiveInt = Field(description="validations in each epoch, evenly spaced")
+    overfit_gap: OpenShare | None = Field(
+        description="the phase ends when accuracy on training rows exceeds that on validation by more than this, and"
+        " validation loss is above its lowest, at two evaluations in a row without a better one; null: never"
+    )
 
 
 class TunePhase(DescentPhase):

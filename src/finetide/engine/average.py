@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
+from finetide.engine import overfit
 from finetide.engine.progress import Curve
-from finetide.engine.specs import AverageSpec, CurveRow, Data, PhaseResult, Score, Settings
+from finetide.engine.specs import AverageSpec, Data, PhaseResult, Score, Settings
 from finetide.engine.tune import evaluate
 from finetide.task import Built, Task
 
@@ -44,7 +45,9 @@ def average(
             best = share
     state = ends.get(best) or mix(first, second, best)
     step = curve.rows[-1].step if curve.rows else 0
-    curve.add(CurveRow(step, 0.0, index, None, scores[best].loss, scores[best].accuracy, 0.0))
+    built.module.load_state_dict(state)
+    measured = overfit.measure(task, built, data, settings)
+    curve.add(measured.row(step=step, epoch=0.0, phase=index, train_loss=None, learning_rate=0.0))
     names = " and ".join(str(place + 1) for place in spec.between)
     tried = ", ".join(f"{share:g}: {score.accuracy:.1%}, loss {score.loss:.4f}" for share, score in scores.items())
     better = f"{best:g} is kept" if best not in ends else "no mixture is better than both: none is kept"

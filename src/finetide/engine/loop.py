@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetide.engine import auto, checkpoint, probe
+from finetide.engine import auto, checkpoint, overfit, probe
 from finetide.engine.average import average
 from finetide.engine.inference import embed
 from finetide.engine.precision import choose, choose_device
@@ -28,7 +28,7 @@ from finetide.engine.specs import (
     Settings,
     TuneSpec,
 )
-from finetide.engine.tune import Store, Tuner, evaluate
+from finetide.engine.tune import Store, Tuner
 from finetide.errors import DataError
 from finetide.layers.policies import Named
 from finetide.seeding import derive
@@ -240,16 +240,18 @@ def _probe(
     )
     head = built.module.get_submodule("head")
     head.load_state_dict({"weight": torch.from_numpy(found.weight), "bias": torch.from_numpy(found.bias)})
-    score = evaluate(task, built, data.validation, settings)
+    measured = overfit.measure(task, built, data, settings)
     step = curve.rows[-1].step if curve.rows else 0
-    curve.add(CurveRow(step, 0.0, index, None, score.loss, score.accuracy, 0.0))
+    curve.add(measured.row(step=step, epoch=0.0, phase=index, train_loss=None, learning_rate=0.0))
     parameters = sum(parameter.numel() for parameter in built.module.parameters())
     trainable = sum(parameter.numel() for parameter in head.parameters())
     decisions = (
         f"l2 {found.l2:g} of {', '.join(f'{value:g}' for value in spec.strengths)} is best on validation",
         f"L-BFGS took {found.iterations} iterations",
     )
-    result = PhaseResult("probe", found.iterations, 0.0, 0, trainable, parameters - trainable, score, decisions)
+    result = PhaseResult(
+        "probe", found.iterations, 0.0, 0, trainable, parameters - trainable, measured.score, decisions
+    )
     return result, _snapshot(built), found
 
 

@@ -46,6 +46,7 @@ class TuneSpec:
     max_gradient_norm: float
     patience: int
     evaluations_per_epoch: int
+    overfit_gap: float | None = None
     objective: str | None = None
     rows: str | None = None
     decisions: tuple[str, ...] = ()
@@ -112,6 +113,11 @@ class PhaseResult:
 
 @dataclass(frozen=True)
 class CurveRow:
+    """``train_loss`` is a mean over the steps since the row before, with dropout. ``sample_loss`` and
+    ``sample_accuracy`` are of a fixed sample of training rows, measured as validation is; ``gap`` is by how much the
+    sample's accuracy exceeds that of validation. ``validation_ece``: see `finetide.metrics.calibration`; None in a
+    phase that learns no labels."""
+
     step: int
     epoch: float
     phase: int
@@ -119,6 +125,10 @@ class CurveRow:
     validation_loss: float
     validation_accuracy: float
     learning_rate: float
+    sample_loss: float
+    sample_accuracy: float
+    gap: float
+    validation_ece: float | None
 
 
 def steps_per_epoch(rows: int, batch_rows: int) -> int:

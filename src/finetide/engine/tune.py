@@ -11,12 +11,11 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from finetide.engine import batches, checkpoint, prefix, schedule
+from finetide.engine import batches, checkpoint, overfit, prefix, schedule
 from finetide.engine.inference import Around, nowhere, predict
 from finetide.engine.precision import choose, choose_device
 from finetide.engine.progress import Curve, Progress
 from finetide.engine.specs import (
-    CurveRow,
     Data,
     PhaseResult,
     Score,
@@ -53,13 +52,15 @@ class Progressed:
     best: Score | None = None
     ended: str = ""
     decisions: list[str] = field(default_factory=list)
+    watch: overfit.Watch = field(default_factory=overfit.Watch)
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "best": asdict(self.best) if self.best else None}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Progressed:
-        return cls(**{**value, "best": Score(**value["best"]) if value["best"] else None})
+        best = Score(**value["best"]) if value["best"] else None
+        return cls(**{**value, "best": best, "watch": overfit.Watch(**value["watch"])})
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ class Tuner:
                 lines = self.course.plan.lines
                 at.decisions = [*self.spec.decisions, *lines, f"{self.precision.name}: {self.precision.reason}", *told]
                 at.best = self._evaluate(at, curve)
+                at.watch.look(curve.rows[-1], self.spec.overfit_gap, better=True)
             else:
                 checkpoint.set_random_state(checkpoint.unpack("random", resumed[0]))  # hooks and kept prefixes may draw
             self._loop(at, best, curve, store, held)
@@ -180,7 +182,7 @@ class Tuner:
                 if at.step in self.evaluations:
                     score = self._evaluate(at, curve)
                     self.module.train()
-                    self._judge(score, at, best)
+                    self._judge(score, at, best, curve)
                     self._replan(self.course.after_evaluation(at.step, at.rates), at, held)
                     progress.say(f"validation {score.accuracy:.1%}")
                 if at.step % self.settings.checkpoint_every_steps == 0 or at.step == self.total or at.ended:
@@ -223,31 +225,34 @@ class Tuner:
 
     def _evaluate(self, at: Progressed, curve: Curve) -> Score:
         with self.adapted.merged():  # what is scored is what would be kept, to the bit
-            score = evaluate(self.task, self.built, self.data.validation, self.settings, self.around_validation)
+            measured = overfit.measure(
+                self.task, self.built, self.data, self.settings, labels=self.spec.objective is None,
+                around_train=self.around_train, around_validation=self.around_validation,
+            )  # fmt: skip
         rate = schedule.factor(
             max(0, at.step - 1), self.total, schedule=self.spec.schedule, warmup_share=self.spec.warmup_share
         )
         train_loss = at.loss_sum / at.loss_steps if at.loss_steps else None
         at.loss_sum, at.loss_steps = 0.0, 0
         curve.add(
-            CurveRow(
+            measured.row(
                 step=self._offset(curve) + at.step,
                 epoch=at.step / self.per_epoch,
                 phase=self.index,
                 train_loss=train_loss,
-                validation_loss=score.loss,
-                validation_accuracy=score.accuracy,
                 learning_rate=self.spec.learning_rate * rate if at.step else 0.0,
             )
         )
-        return score
+        return measured.score
 
     def _offset(self, curve: Curve) -> int:
         """Steps of earlier phases: the curve counts on through all of them."""
         return max((row.step for row in curve.rows if row.phase < self.index), default=0)
 
-    def _judge(self, score: Score, at: Progressed, best: State) -> None:
-        if score.beats(at.best):
+    def _judge(self, score: Score, at: Progressed, best: State, curve: Curve) -> None:
+        better = score.beats(at.best)
+        why = at.watch.look(curve.rows[-1], self.spec.overfit_gap, better=better)
+        if better:
             at.best, at.best_step, at.without_gain = score, at.step, 0
             best.clear()
             best.update(self._snapshot())
@@ -255,6 +260,8 @@ class Tuner:
         at.without_gain += 1
         if at.without_gain >= self.spec.patience and at.step < self.total:
             at.ended = f"ended early at step {at.step}: {at.without_gain} evaluations without a better validation score"
+        elif why and at.step < self.total:
+            at.ended = f"ended early at step {at.step}: {why}"
 
     def _result(self, at: Progressed) -> PhaseResult:
         parameters = dict(self.module.named_parameters())

@@ -67,7 +67,7 @@ def score_table(facts: Facts) -> list[tuple[str, str, dict[str, Measure]]]:
 
 
 def training_charts(facts: Facts) -> list[Markup]:
-    """Loss, and accuracy, by step."""
+    """Loss, accuracy and what tells of overfitting, by step."""
     steps = facts.curve.get("step")
     if steps is None:
         return []
@@ -76,6 +76,9 @@ def training_charts(facts: Facts) -> list[Markup]:
     for title, part, share in (("Loss", "loss", False), ("Accuracy", "accuracy", True)):
         series = {name.replace("_", " "): values for name, values in facts.curve.items() if part in name}
         drawn.append(charts.curves(title, steps, series, boundaries=boundaries, percent=share))
+    watched = {"accuracy gap": "gap", "ECE of validation": "validation_ece"}
+    series = {name: facts.curve[column] for name, column in watched.items() if column in facts.curve}
+    drawn.append(charts.curves("Overfitting", steps, series, boundaries=boundaries, percent=True))
     return [chart for chart in drawn if chart]
 
 

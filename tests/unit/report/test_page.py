@@ -80,8 +80,8 @@ def test_a_finished_run_shows_every_section(finished):
     for words in ("Confused most", "temperature of 1.310", "ONNX against torch", "label:refund", "Files of the bundle"):
         assert words in page.text
     assert "Not reached" not in page.text
-    # Two curves, a chart a role, confusion, reliability.
-    assert page.tags.count("svg") == 6
+    # Three curves, a chart a role, confusion, reliability.
+    assert page.tags.count("svg") == 7
     assert page.tags.count("img") == 1
 
 

@@ -48,6 +48,7 @@ TUNE: dict[str, Any] = {
     "max_gradient_norm": 1.0,
     "patience": 4,
     "evaluations_per_epoch": 2,
+    "overfit_gap": 0.2,
 }
 
 

@@ -1,0 +1,123 @@
+"""Whether a phase learns its training rows by heart: what is measured at each evaluation, and the rule that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from finetide.engine.inference import Around, FloatArray, nowhere, predict
+from finetide.engine.specs import CurveRow, Data, Score, Settings
+from finetide.metrics.calibration import ece, softmax
+from finetide.seeding import generator
+from finetide.task import Built, Examples, Trainable
+
+# Training rows that are measured: the standard error of their accuracy is then at most 2.2 points.
+SAMPLE = 512
+# Bins of the calibration error that the curve shows.
+BINS = 10
+# One evaluation may be a chance.
+IN_A_ROW = 2
+
+
+def sample(data: Data, seed: int) -> list[int]:
+    """Positions of the training rows that are measured: the same ones in every phase and after every resume."""
+    rows = len(data.train.ids)
+    chosen = generator(seed, "overfit", "sample").choice(rows, size=min(rows, SAMPLE), replace=False)
+    return sorted(chosen.tolist())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """``score`` and ``ece`` of the validation rows, ``sample`` of the training rows, all in evaluation mode."""
+
+    score: Score
+    ece: float | None
+    sample: Score
+
+    def row(self, *, step: int, epoch: float, phase: int, train_loss: float | None, learning_rate: float) -> CurveRow:
+        return CurveRow(
+            step=step,
+            epoch=epoch,
+            phase=phase,
+            train_loss=train_loss,
+            validation_loss=self.score.loss,
+            validation_accuracy=self.score.accuracy,
+            learning_rate=learning_rate,
+            sample_loss=self.sample.loss,
+            sample_accuracy=self.sample.accuracy,
+            gap=self.sample.accuracy - self.score.accuracy,
+            validation_ece=self.ece,
+        )
+
+
+def measure(
+    task: Trainable, built: Built, data: Data, settings: Settings, *, labels: bool = True,
+    around_train: Around = nowhere, around_validation: Around = nowhere,
+) -> Measured:  # fmt: skip
+    """Args: labels: whether the outputs are logits of labels; else there is no calibration error.
+    around_train, around_validation: see `finetide.engine.prefix`."""
+    rows = sample(data, settings.seed)
+
+    def around_sample(index: Sequence[int]) -> AbstractContextManager[None]:
+        return around_train([rows[place] for place in index])
+
+    found = _outputs(task, built, data.validation, settings, around_validation)
+    seen = _part(data.train, rows)
+    return Measured(
+        score=Score(*task.score(torch.from_numpy(found), data.validation)),
+        ece=_ece(found, data.validation) if labels else None,
+        sample=Score(*task.score(torch.from_numpy(_outputs(task, built, seen, settings, around_sample)), seen)),
+    )
+
+
+def _part(examples: Examples, rows: Sequence[int]) -> Examples:
+    return Examples(
+        ids=tuple(examples.ids[row] for row in rows),
+        inputs=[examples.inputs[row] for row in rows],
+        lengths=examples.lengths[rows],
+        targets=examples.targets[rows],
+    )
+
+
+def _outputs(task: Trainable, built: Built, examples: Examples, settings: Settings, around: Around) -> FloatArray:
+    tokens, precision = settings.batch_tokens, settings.precision
+    return predict(task, built, examples, batch_tokens=tokens, precision=precision, around=around)
+
+
+def _ece(logits: FloatArray, examples: Examples) -> float:
+    right = logits.argmax(axis=1) == np.asarray(examples.targets)
+    return ece(softmax(logits.astype(np.float64)).max(axis=1), right.astype(np.float64), BINS)
+
+
+@dataclass
+class Watch:
+    """What the rule remembers from one evaluation to the next: part of every checkpoint."""
+
+    lowest_loss: float | None = None
+    in_a_row: int = 0
+
+    def look(self, row: CurveRow, limit: float | None, *, better: bool) -> str:
+        """Take an evaluation in.
+
+        The rule: at two evaluations in a row the gap is above the limit, the validation loss is above its lowest in
+        this phase, and validation is no better than before. A gap alone is no reason: a model may know its training
+        rows by heart and still gain on others.
+
+        Args: limit: of the gap, 0 to 1; None: never. better: whether these weights are the best so far.
+        Returns: why the phase should end, or an empty string.
+        """
+        lowest = row.validation_loss if self.lowest_loss is None else min(self.lowest_loss, row.validation_loss)
+        worse = row.validation_loss > lowest and not better
+        self.lowest_loss = lowest
+        self.in_a_row = self.in_a_row + 1 if limit is not None and worse and row.gap > limit else 0
+        if self.in_a_row < IN_A_ROW:
+            return ""
+        return (
+            f"overfitting: accuracy {row.sample_accuracy:.1%} on training rows and {row.validation_accuracy:.1%} on "
+            f"validation, a gap of {row.gap:.3f} above overfit_gap {limit:g} at {self.in_a_row} evaluations in a row; "
+            f"validation loss {row.validation_loss:.3f}, its lowest was {lowest:.3f}"
+        )
