@@ -16,6 +16,7 @@ from finetide.config.judge import JudgeParams
 from finetide.contracts.bundle import BundleInfo, Int8Parity, Manifest, Parity, ShapeCheck
 from finetide.contracts.gate import GateRecord
 from finetide.contracts.judge import JudgeVerdict
+from finetide.contracts.label_issues import LabelIssue, LabelIssues, SideIssues
 from finetide.contracts.ledger import Alias
 from finetide.contracts.quality import CheckResult, Finding, IngestReport, LeakageVerdict, QualityVerdict, RowRef
 from finetide.contracts.shift import Recipe, ShiftVerdict, Statistic
@@ -242,6 +243,20 @@ class Artifacts:
         ).write(self.out("train", "training.json"))
         (self.out("train", "model")).mkdir(exist_ok=True)
         self.out("train", "probe.safetensors").write_bytes(b"probe")
+        issue = LabelIssue(
+            row_id="shop.csv:48",
+            file="shop.csv",
+            line=48,
+            value=HOSTILE,
+            given="refund",
+            likely="delivery_status",
+            confidence=0.93,
+            given_probability=0.01,
+        )
+        LabelIssues(
+            train=SideIssues(rows=502, suspects=9, accuracy=0.77, issues=(issue,)),
+            validation=SideIssues(rows=109, suspects=0, accuracy=0.74, issues=()),
+        ).write(self.out("train", "label_issues.json"))
 
     def evaluate(self, right: float = 0.86) -> None:
         test = self._test()

@@ -54,6 +54,7 @@ class ModelStatus(Contract):
     metrics: dict[str, dict[str, Measure]]
     baselines: dict[str, dict[str, dict[str, Measure]]]
     parity: ParityStatus | None
+    suspect_labels: int | None
     outcome: Outcome
     stages: dict[str, StageStatus]
     figures: FiguresStatus | None = None

@@ -57,6 +57,54 @@ def fit(
     return best
 
 
+def out_of_fold(
+    features: Array,
+    targets: Array,
+    folds: Array,
+    others: Array,
+    *,
+    labels: int,
+    strengths: Sequence[float],
+    max_iterations: int,
+) -> tuple[Array, Array]:
+    """Probabilities of rows by probes that never saw them.
+
+    Args:
+        features: [rows, hidden] float32. targets, folds: [rows] int, of at least two labels and two folds; the rows of
+            a fold are predicted by the probe of all other folds.
+        others: [others, hidden] float32, rows of no fold: predicted by the mean of the folds' probes.
+        strengths: of the L2 penalty; that with the lowest loss on the first fold is every fold's.
+
+    Returns: [rows, labels] and [others, labels], float64.
+    """
+    x, y = torch.from_numpy(features), torch.from_numpy(targets)
+    found = np.zeros((len(targets), labels))
+    rest = np.zeros((len(others), labels))
+    present = np.unique(folds)
+    chosen: float | None = None
+    for fold in present:
+        held = folds == fold
+        kept = torch.from_numpy(~held)
+        best = np.inf
+        flat = torch.zeros(labels * (features.shape[1] + 1), dtype=torch.float64)
+        for l2 in sorted(strengths, reverse=True) if chosen is None else (chosen,):
+            _solve(flat, x[kept], y[kept], labels, l2, max_iterations)
+            weight, bias = (part.float().numpy().copy() for part in _unpack(flat, labels, x.shape[1]))
+            loss = score(weight, bias, features[held], targets[held])[1]
+            if loss < best:
+                best, strength = loss, l2
+                found[held] = _probabilities(weight, bias, features[held])
+                added = _probabilities(weight, bias, others)
+        chosen = strength
+        rest += added / len(present)
+    return found, rest
+
+
+def _probabilities(weight: Array, bias: Array, features: Array) -> Array:
+    logits = torch.from_numpy(features) @ torch.from_numpy(weight).T + torch.from_numpy(bias)
+    return np.asarray(torch.softmax(logits.double(), dim=1).numpy())
+
+
 def score(weight: Array, bias: Array, features: Array, targets: Array) -> tuple[float, float]:
     """Accuracy and mean cross-entropy."""
     logits = torch.from_numpy(features) @ torch.from_numpy(weight).T + torch.from_numpy(bias)

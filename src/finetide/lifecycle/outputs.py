@@ -9,6 +9,7 @@ from finetide.config.graph import stage_files
 from finetide.contracts.base import Contract
 from finetide.contracts.bundle import Parity
 from finetide.contracts.judge import JudgeVerdict
+from finetide.contracts.label_issues import LabelIssues
 from finetide.contracts.metrics import Metrics
 from finetide.contracts.quality import IngestReport, LeakageVerdict, QualityVerdict
 from finetide.contracts.shift import ShiftVerdict
@@ -47,6 +48,10 @@ def shift(root: Path, model: str) -> ShiftVerdict | None:
 
 def training(root: Path, model: str) -> TrainingReport | None:
     return _read(root, model, "train", "training.json", TrainingReport)
+
+
+def label_issues(root: Path, model: str) -> LabelIssues | None:
+    return _read(root, model, "train", "label_issues.json", LabelIssues)
 
 
 def metrics(root: Path, model: str) -> Metrics | None:

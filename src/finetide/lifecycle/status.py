@@ -55,6 +55,7 @@ def _of_model(root: Path, model: str, graph: Graph | None, began: Began) -> Mode
     champion = read_alias(root, model)
     metrics, parity = outputs.metrics(root, model), outputs.parity(root, model)
     quality, shift, judge = outputs.quality(root, model), outputs.shift(root, model), outputs.judge(root, model)
+    labels = outputs.label_issues(root, model)
     path = window_path(root, model)
     return ModelStatus(
         champion=None
@@ -71,6 +72,7 @@ def _of_model(root: Path, model: str, graph: Graph | None, began: Began) -> Mode
         parity=None
         if parity is None
         else ParityStatus(max_abs_error=parity.max_abs_error, agreement=parity.agreement, passed=parity.passed),
+        suspect_labels=None if labels is None else labels.train.suspects,
         outcome="running" if graph is None else _outcome(root, model, stages),
         stages=stages,
         figures=_figures(root, model, stages, judge, champion) if metrics else None,
@@ -184,6 +186,8 @@ def as_lines(root: Path, status: Status) -> Iterator[str]:
         if model.parity:
             passed = "passed" if model.parity.passed else "failed"
             yield f"  parity      {passed}: largest difference {model.parity.max_abs_error:.1e}"
+        if model.suspect_labels is not None:
+            yield f"  labels      {model.suspect_labels} of the training rows look mislabelled: finetide report {name}"
         stages = ", ".join(_stage(stage, found, model) for stage, found in model.stages.items())
         yield f"  stages      {stages}"
         yield from _reasons(model)

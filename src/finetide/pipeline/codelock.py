@@ -30,6 +30,7 @@ PACKAGE = Path(finetide.__file__).parent
 # here nor in HARMLESS.
 LIBRARIES = {
     "accelerate": "accelerate",
+    "cleanlab": "cleanlab",
     "great_expectations": "great-expectations",
     "huggingface_hub": "huggingface-hub",
     "jinja2": "jinja2",

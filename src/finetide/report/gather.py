@@ -17,6 +17,7 @@ from finetide.contracts.base import Contract
 from finetide.contracts.bundle import INFO_FILE, MANIFEST_FILE, BundleInfo, Manifest, Parity
 from finetide.contracts.gate import Approval, GateRecord
 from finetide.contracts.judge import JudgeVerdict
+from finetide.contracts.label_issues import LabelIssues
 from finetide.contracts.ledger import Alias
 from finetide.contracts.metrics import Evaluation, Metrics
 from finetide.contracts.quality import IngestReport, LeakageVerdict, QualityVerdict
@@ -50,6 +51,7 @@ class Facts:
     gate: GateRecord | None
     approvals: tuple[Approval, ...]
     training: TrainingReport | None
+    label_issues: LabelIssues | None
     curve: dict[str, list[float | None]]
     metrics: Metrics | None
     evaluation: Evaluation | None
@@ -94,6 +96,7 @@ def gather(root: Path, model: str) -> Facts:
         gate=read("gate", "gate.json", GateRecord),
         approvals=_approvals(root / files["gate"].deps[model]),
         training=read("train", "training.json", TrainingReport),
+        label_issues=read("train", "label_issues.json", LabelIssues),
         curve={} if curve is None else _curve(curve),
         metrics=read("evaluate", "metrics.json", Metrics),
         evaluation=read("evaluate", "evaluation.json", Evaluation),

@@ -14,22 +14,30 @@ from finetide.config.adapters import AdapterPolicy
 from finetide.config.stage import Stage
 from finetide.config.train import AdaptPhase, AveragePhase, LayerPolicy, LayerRule, ProbePhase, TrainParams
 from finetide.contracts.bundle import Manifest
+from finetide.contracts.label_issues import LabelIssues
 from finetide.contracts.rows import ROW_COLUMNS
 from finetide.contracts.shift import Recipe
 from finetide.contracts.training import PhaseReport, TrainingReport
 from finetide.contracts.window import Window
+from finetide.engine import probe
 from finetide.engine.checkpoint import Checkpoints
+from finetide.engine.inference import embed
 from finetide.engine.loop import Result, train
 from finetide.engine.progress import Curve
 from finetide.engine.specs import AverageSpec, Data, PhaseSpec, ProbeSpec, Settings, TuneSpec
 from finetide.errors import IntegrityError, ProjectError
+from finetide.evaluation import label_issues
+from finetide.evaluation.align import align
 from finetide.files import canonical_json, sha256_bytes, sha256_file, tree_hashes, write_json
 from finetide.layers.policies import Adapting, Named, Policy
 from finetide.layers.rules import Adapter, Rule
 from finetide.seeding import derive
 from finetide.task import Built, Examples, ModelSettings, Task
 
-OUTPUTS = ("model", "probe.safetensors", "training.json", "curve.csv")
+OUTPUTS = ("model", "probe.safetensors", "training.json", "label_issues.json", "curve.csv")
+# Of the probes that judge labels, which are no part of the model: strengths from few rows a label to many. With 100
+# iterations they find no more flipped labels and take twice as long.
+L2, ITERATIONS = (0.1, 0.01, 0.001), 40
 
 
 def run(stage: Stage) -> None:
@@ -50,9 +58,11 @@ def run(stage: Stage) -> None:
         chosen, validation = training_rows(rows, recipe.replay), validation_rows(rows)
         inputs = _inputs(task, built, rows, params)
         data = Data(task.encode(built, chosen), task.encode(built, validation), inputs)
+        suspects = _suspects(stage, task, built, start, settings, data, chosen, validation)  # training changes `built`
         curve = Curve(stage.out("curve.csv"))  # in its place while training, for whoever plots it
         result = train(task, built, data, phase_specs(params), settings, curve, checkpoints)
         _write(finished, task, built, result, window, start, data)
+        suspects.write(finished / "label_issues.json")
         shutil.copyfile(curve.path, finished / "curve.csv")
         write_json(finished / "complete.json", {"complete": True})
         checkpoints.clear()
@@ -95,6 +105,31 @@ def _inputs(task: Task, built: Built, rows: pd.DataFrame, params: TrainParams) -
     roles = sorted({phase.rows for phase in params.phases if isinstance(phase, AdaptPhase)})
     sides = {role: [adapt_rows(rows, side, role) for side in ("train", "validation")] for role in roles}
     return {role: (task.encode(built, one), task.encode(built, other)) for role, (one, other) in sides.items()}
+
+
+def _suspects(
+    stage: Stage, task: Task, built: Built, start: Path, settings: Settings, data: Data, chosen: pd.DataFrame,
+    validation: pd.DataFrame,
+) -> LabelIssues:  # fmt: skip
+    """Labels that look wrong on the base's features: those of a champion have learned these very labels."""
+    if len(np.unique(data.train.targets)) < 2 or validation.empty:
+        return label_issues.NOTHING
+    folder = base.resolve(stage.base, stage.root)
+    frozen = built if start == folder else task.build(folder, built.settings, seed=derive(stage.seed, "build"))
+    tokens, cache, precision = settings.batch_tokens, settings.feature_cache, settings.precision
+
+    def side(rows: pd.DataFrame, examples: Examples) -> tuple[probe.Array, probe.Array]:
+        features = embed(task, frozen, examples, batch_tokens=tokens, cache=cache, precision=precision)
+        ids = list(rows["row_id"])
+        return align(ids, examples.ids, features), align(ids, examples.ids, np.asarray(examples.targets))
+
+    (features, targets), (others, truth) = side(chosen, data.train), side(validation, data.validation)
+    folds = label_issues.folds(targets, label_issues.contents(chosen))
+    labels = built.settings.labels
+    found, rest = probe.out_of_fold(
+        features, targets, folds, others, labels=len(labels), strengths=L2, max_iterations=ITERATIONS
+    )
+    return label_issues.report((chosen, targets, found), (validation, truth, rest), labels)
 
 
 def phase_specs(params: TrainParams) -> list[PhaseSpec]:
@@ -174,10 +209,11 @@ def _key(stage: Stage, start: Path) -> str:
     section = stage.section(TrainParams).model_dump(mode="json")
     code = stage.code_key()
     deps = {name: sha256_file(stage.dep(name)) for name in ("split.parquet", "recipe.json", "window.json")}
-    files = [start / name for name in (*base.NEEDED, "labels.json")]
+    files = [start / name for name in (*base.NEEDED, "labels.json")]  # a champion's; the base is named by its hash
     weights = {path.name: sha256_file(path) for path in files if path.exists()}
     everything = {
-        "task": stage.task, "params": section, "seed": stage.seed, "code": code, "deps": deps, "weights": weights
+        "task": stage.task, "base": stage.base.sha256, "params": section, "seed": stage.seed, "code": code,
+        "deps": deps, "weights": weights,
     }  # fmt: skip
     return sha256_bytes(canonical_json(everything))[:32]
 

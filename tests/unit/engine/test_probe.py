@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from finetide.engine.probe import fit, score
+from finetide.engine.probe import fit, out_of_fold, score
 
 
 def data(rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -70,3 +70,45 @@ def test_the_score_is_accuracy_and_mean_cross_entropy() -> None:
     right, wrong = -np.log(np.e / (np.e + 1)), -np.log(1 / (np.e + 1))
     assert accuracy == pytest.approx(2 / 3)
     assert loss == pytest.approx((2 * right + wrong) / 3, abs=1e-6)
+
+
+def test_probabilities_out_of_fold_are_those_of_scikit_learn() -> None:
+    x, y = data()
+    folds = np.arange(len(y)) % 3
+    found, others = out_of_fold(x, y, folds, x[:7], labels=3, strengths=[0.01], max_iterations=1000)
+    expected, rest = np.zeros((len(y), 3)), np.zeros((7, 3))
+    for fold in range(3):
+        seen = folds != fold
+        peer = LogisticRegression(C=1 / (0.01 * seen.sum()), max_iter=2000, tol=1e-8).fit(x[seen], y[seen])
+        expected[~seen] = peer.predict_proba(x[~seen])
+        rest += peer.predict_proba(x[:7]) / 3
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(others, rest, atol=1e-3)
+
+
+def test_no_row_is_predicted_by_a_probe_that_saw_it() -> None:
+    """Random labels in many dimensions: known by heart when seen, at chance when not."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 300)).astype(np.float32), rng.integers(0, 2, 200)
+    assert fit(x, y, (x, y), labels=2, strengths=[1e-4], max_iterations=200).accuracy == 1.0
+    found, _ = out_of_fold(x, y, np.arange(200) % 5, x[:0], labels=2, strengths=[1e-4], max_iterations=200)
+    assert 0.35 < float((found.argmax(1) == y).mean()) < 0.65
+
+
+def test_the_first_fold_chooses_the_strength_of_all() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 40)).astype(np.float32)
+    y = (x[:, 0] + rng.normal(size=100) > 0).astype(np.int64)
+    folds = np.arange(100) % 4
+    both, _ = out_of_fold(x, y, folds, x[:0], labels=2, strengths=[1e-6, 0.3], max_iterations=500)
+    strong, _ = out_of_fold(x, y, folds, x[:0], labels=2, strengths=[0.3], max_iterations=500)
+    np.testing.assert_array_equal(both, strong)
+
+
+def test_a_label_that_no_other_fold_has_is_no_error() -> None:
+    x, y = data(60)
+    y = np.minimum(y, 1)
+    y[0] = 2
+    found, _ = out_of_fold(x, y, np.arange(60) % 5, x[:0], labels=3, strengths=[0.01], max_iterations=100)
+    assert found[0].argmax() != 2
+    np.testing.assert_allclose(found.sum(1), 1.0)

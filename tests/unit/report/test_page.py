@@ -80,6 +80,9 @@ def test_a_finished_run_shows_every_section(finished):
     for words in ("Confused most", "temperature of 1.310", "ONNX against torch", "label:refund", "Files of the bundle"):
         assert words in page.text
     assert "Not reached" not in page.text
+    for words in ("Training rows: 9 of 502 labels look wrong", "shop.csv:48", "delivery_status 93.0 %"):
+        assert words in page.text
+    assert "Validation rows:" not in page.text
     # Three curves, a chart a role, confusion, reliability.
     assert page.tags.count("svg") == 7
     assert page.tags.count("img") == 1

@@ -21,6 +21,7 @@ from finetide.config.stage import Stage
 from finetide.config.train import TrainParams
 from finetide.contracts.bundle import Manifest
 from finetide.contracts.gate import GateRecord
+from finetide.contracts.label_issues import LabelIssues
 from finetide.contracts.shift import Recipe
 from finetide.contracts.training import TrainingReport
 from finetide.contracts.window import ChampionPin, Window
@@ -177,6 +178,40 @@ def test_adapters_are_gone_from_what_the_stage_writes(project: Project, tmp_path
     model, theirs = (load_file(one.stage.out("model") / "model.safetensors") for one in (project, other))
     assert {name: value.shape for name, value in model.items()} == {name: value.shape for name, value in theirs.items()}
     assert "encoder.encoder.layer.0.attention.self.query.weight" in report.frozen_proof
+
+
+def test_flipped_labels_are_listed_with_their_place_and_test_rows_never(project: Project) -> None:
+    frame = table(300)
+    rng = np.random.default_rng(0)
+    sides = frame["split"].isin(["train", "test"]) & frame["label"].notna()
+    flipped = rng.choice(frame.index[sides], 40, replace=False)
+    frame.loc[flipped, "label"] = [LABELS[(LABELS.index(label) + 1) % 3] for label in frame.loc[flipped, "label"]]
+    project.rows(frame)
+    project.run()
+    found = LabelIssues.read(project.stage.out("label_issues.json"))
+    training = {frame["row_id"][index] for index in flipped if frame["split"][index] == "train"}
+    first = {issue.row_id for issue in found.train.issues[: len(training)]}
+    assert len(first & training) >= len(training) / 2
+    sides_of = dict(zip(frame["row_id"], frame["split"], strict=True))
+    assert {sides_of[issue.row_id] for issue in found.train.issues} == {"train"}
+    assert {sides_of[issue.row_id] for issue in found.validation.issues} <= {"validation"}
+    issue = found.train.issues[0]
+    (row,) = frame[frame["row_id"] == issue.row_id].to_dict("records")
+    assert (issue.file, issue.line, issue.given, issue.value) == (row["file"], row["line"], row["label"], row["text"])
+
+
+def test_labels_are_judged_on_the_base_whatever_training_starts_from(project: Project) -> None:
+    project.run()
+    before = project.stage.out("label_issues.json").read_bytes()
+    project.promote(*sorted(LABELS))
+    assert project.run().start == "champion"
+    assert project.stage.out("label_issues.json").read_bytes() == before
+
+
+def test_one_label_leaves_nothing_to_judge(project: Project) -> None:
+    project.rows(table().assign(label=LABELS[0]))
+    project.run()
+    assert LabelIssues.read(project.stage.out("label_issues.json")).train.rows == 0
 
 
 def test_two_projects_in_other_folders_give_the_same_bytes(project: Project, tmp_path: Path) -> None:
