@@ -54,10 +54,10 @@ class ModelStatus(Contract):
     metrics: dict[str, dict[str, Measure]]
     baselines: dict[str, dict[str, dict[str, Measure]]]
     parity: ParityStatus | None
-    suspect_labels: int | None
     outcome: Outcome
     stages: dict[str, StageStatus]
     figures: FiguresStatus | None = None
+    suspect_labels: int | None = None
 
 
 class Status(Contract):

@@ -169,7 +169,20 @@ def test_a_first_run_at_work_has_stages_it_has_not_reached(root: Path, at_work: 
     assert found.models[MODEL].figures is None
 
 
+def test_suspect_labels_are_counted_once_training_has_listed_them(
+    made: Artifacts, changed: dict[str, tuple[str, ...]]
+) -> None:
+    found, text = lines(made.root)
+    assert found.models[MODEL].suspect_labels == 9
+    assert f"  labels      9 of the training rows look mislabelled: finetide report {MODEL}\n" in text
+    outputs.path_of(made.root, MODEL, "train", "label_issues.json").unlink()
+    found, text = lines(made.root)
+    assert found.models[MODEL].suspect_labels is None
+    assert "look mislabelled" not in text
+
+
 def test_the_schema_gained_only_optional_fields() -> None:
     old = {"state": "ran", "seconds": None}
     assert status.StageStatus.model_validate(old).why == ()
     assert not status.ModelStatus.model_fields["figures"].is_required()
+    assert not status.ModelStatus.model_fields["suspect_labels"].is_required()
