@@ -26,6 +26,7 @@ UNITS = {
     "steps": "optimizer steps",
     "epochs": "epochs",
     "_share": "share, 0 to 1",
+    "overfit_gap": "share, 0 to 1",
 }
 PHASES: dict[str, type[BaseModel]] = {
     "probe": ProbePhase, "tune": TunePhase, "adapt": AdaptPhase, "average": AveragePhase,

@@ -119,6 +119,8 @@ def _suspects(
     tokens, cache, precision = settings.batch_tokens, settings.feature_cache, settings.precision
 
     def side(rows: pd.DataFrame, examples: Examples) -> tuple[probe.Array, probe.Array]:
+        if frozen is not built:
+            examples = task.encode(frozen, rows)  # a champion may have tokens of its own
         features = embed(task, frozen, examples, batch_tokens=tokens, cache=cache, precision=precision)
         ids = list(rows["row_id"])
         return align(ids, examples.ids, features), align(ids, examples.ids, np.asarray(examples.targets))
