@@ -175,7 +175,12 @@ def _short(
 ) -> Score:  # fmt: skip
     """The score at the end of a run of ``steps``, not the best on its way: that would be the start, too often."""
     short = replace(
-        settle(spec, built.module, candidate.title), epochs=None, steps=steps, patience=steps, evaluations_per_epoch=1
+        settle(spec, built.module, candidate.title),
+        epochs=None,
+        steps=steps,
+        patience=steps,
+        evaluations_per_epoch=1,
+        overfit_gap=None,
     )
     curve = Unwritten()
     quiet = replace(settings, checkpoint_every_steps=steps + 1, prefix_cache=None)
