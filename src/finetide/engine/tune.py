@@ -131,9 +131,15 @@ class Tuner:
                 checkpoint.set_random_state(checkpoint.unpack("random", resumed[0]))  # hooks and kept prefixes may draw
             self._loop(at, best, curve, store, held)
             proof = {name: digest for name, digest in held.proof.items() if name in initially}
+            if self.adapted.beside:
+                at.decisions.append(
+                    f"{len(self.adapted.beside)} weights, frozen all along, have their adapters merged in"
+                )
             result = self._result(at)
         compare({name: before[name] for name in proof}, proof)  # a checkpoint may not move what is frozen either
-        return result, best, {self.adapted.plain(name): digest for name, digest in proof.items()}
+        named = {self.adapted.plain(name): digest for name, digest in proof.items()}
+        # Proved until now, and other from here on: adapters are merged into those beside them.
+        return result, best, {name: digest for name, digest in named.items() if name not in self.adapted.beside}
 
     def _keep_prefix(self, proof: Mapping[str, str]) -> list[str]:
         """Let passes start above the frozen blocks, where that pays. Returns: a line that says so, or why not."""

@@ -32,11 +32,13 @@ class Adapted:
 
     Attributes:
         plan: in the names that parameters have now; adapters are groups of it.
+        beside: weights, by their plain names, that adapters stand beside and are merged into.
     """
 
     def __init__(self, module: nn.Module, plan: Plan, layers: Mapping[str, Any]) -> None:
         """Args: layers: path → PEFT's layer, whose place it is."""
         self.module, self.layers = module, layers
+        self.beside = frozenset(name for beside in plan.adapters for name in beside.weights)
         self._now = {
             f"{path}.{leaf}": f"{path}.{_BASE}.{leaf}"
             for path, layer in layers.items()

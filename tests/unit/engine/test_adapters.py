@@ -99,13 +99,16 @@ def test_what_is_handed_on_is_a_plain_model_that_scores_what_was_measured(
     assert len(attention) == 3 * 4
 
 
-def test_the_proof_names_the_plain_models_weights(base: Path, tmp_path: Path) -> None:
+def test_the_proof_names_what_is_handed_on_as_it_was(base: Path, tmp_path: Path) -> None:
     plain, _ = build(base)
     names = {name for name, _ in plain.module.named_parameters()}
-    result, _, _ = run(base, tmp_path, [lora_spec(epochs=1)])
+    result, built, _ = run(base, tmp_path, [lora_spec(epochs=1)])
     there = names | {name for name, _ in plain.module.named_buffers()}
-    assert names - {"head.weight", "head.bias"} <= set(result.proof) <= there - {"head.weight", "head.bias"}
-    phase = result.phases[0]
+    phase, head = result.phases[0], {"head.weight", "head.bias"}
+    merged = {name for name in names if plain.module.get_parameter(name).ndim == 2 and ".layer." in name}
+    assert names - head - merged <= set(result.proof) <= there - head - merged
+    assert "18 weights, frozen all along, have their adapters merged in" in phase.decisions
+    assert all(weights(built)[name] == weights(plain)[name] for name in result.proof if name in weights(plain))
     assert phase.trainable == 3 * 4 * (4 * 64 + 2 * 96) + sum(
         plain.module.get_parameter(name).numel() for name in ("head.weight", "head.bias")
     )

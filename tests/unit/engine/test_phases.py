@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from finetide.engine.loop import Result, train
 from finetide.engine.progress import Curve
 from finetide.engine.specs import AverageSpec, Data, PhaseSpec, Score
 from finetide.errors import DataError
-from finetide.layers.policies import Named
+from finetide.layers.policies import Adapting, Named
+from finetide.layers.rules import Adapter
 from finetide.task import Built
 from support.micro import micro_base
 from unit.engine.test_loop import PROBE, TASK, KilledError, build, frame, settings, spec, weights
@@ -53,6 +55,17 @@ def test_adapting_changes_the_encoder_and_is_never_what_is_kept(base: Path, tmp_
     losses = [row.validation_loss for row in curve.rows if row.phase == 0]
     assert losses[-1] < losses[0]
     assert built.module.state_dict().keys() == build(base)[0].module.state_dict().keys()
+
+
+def test_adapters_learn_from_texts_too(base: Path, tmp_path: Path) -> None:
+    adapter = Adapting(Adapter("lora", 4, 8.0, 0.0), "linear")
+    result, built, curve = run(base, tmp_path, [replace(ADAPT, policy=adapter, learning_rate=1e-2), PROBE])
+    losses = [row.validation_loss for row in curve.rows if row.phase == 0]
+    assert losses[-1] < losses[0]
+    plain = weights(build(base)[0])
+    changed = {name for name, value in weights(built).items() if value != plain[name]}
+    assert len(changed) == 2 + 2 * 6
+    assert any("have their adapters merged in" in line for line in result.phases[0].decisions)
 
 
 def test_a_frozen_layer_stays_through_adaptation_and_tuning(base: Path, tmp_path: Path) -> None:

@@ -177,7 +177,8 @@ def test_adapters_are_gone_from_what_the_stage_writes(project: Project, tmp_path
     assert any("with lora of rank 4, alpha 8 beside 12 of them" in line for line in report.phases[1].decisions)
     model, theirs = (load_file(one.stage.out("model") / "model.safetensors") for one in (project, other))
     assert {name: value.shape for name, value in model.items()} == {name: value.shape for name, value in theirs.items()}
-    assert "encoder.encoder.layer.0.attention.self.query.weight" in report.frozen_proof
+    assert "encoder.encoder.layer.0.attention.self.query.bias" in report.frozen_proof
+    assert "encoder.encoder.layer.0.attention.self.query.weight" not in report.frozen_proof  # merged into since
 
 
 def test_flipped_labels_are_listed_with_their_place_and_test_rows_never(project: Project) -> None:
