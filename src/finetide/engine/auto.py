@@ -32,8 +32,8 @@ State = dict[str, torch.Tensor]
 SAMPLE = 256
 # Fewer steps tell nothing of a candidate.
 MIN_STEPS = 5
-# Adapters start at zero and want a higher rate (docs/how-to/layers.md).
-LORA_RATE = 5.0
+# Adapters start at zero and want a higher rate (docs/lab-log.md, 2026-11-21).
+LORA_RATE = 10.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def candidates(module: nn.Module, hardest: int) -> list[Candidate]:
     return [
         *(Candidate(f"last: {depth}", Named("last", depth)) for depth in depths),
         *([Candidate(f"block {hardest} alone", surgical)] if hardest < count - 1 else []),
-        Candidate("lora", Adapting(Adapter("lora", 8, 16.0, 0.0), "attention"), LORA_RATE),
+        Candidate("lora", Adapting(Adapter("lora", 8, 16.0, 0.0), "linear"), LORA_RATE),
         Candidate("full", Named("full")),
     ]
 
@@ -92,7 +92,8 @@ def pulls(task: Task, built: Built, data: Data, settings: Settings) -> list[floa
         for index in batches.cut(rows, data.train.lengths, settings.batch_tokens):
             collated = task.collate(built, data.train, index, seed=settings.seed)
             batch = {name: value.to(device) for name, value in collated.items()}
-            (task.loss(task.outputs(module, batch).float(), batch).sum() / len(rows)).backward()
+            loss = task.loss(task.outputs(module, batch).float(), batch).sum() / len(rows)
+            torch.autograd.backward(loss)
         found = []
         for names in structure.blocks:
             gradients = [parameters[name].grad for name in names]
