@@ -103,6 +103,15 @@ CAUSES = [
           ("a reason is needed", "--why")),
     Cause("missing argument", "a forced promotion without a reason", ("promote", MODEL, "--force"), nothing, 2,
           ("--force needs a reason", 'add --why "'), start="trained"),
+    # Studies.
+    Cause("study", "a study of an unknown model", ("compare", "mial"), nothing, 2,
+          ("unknown model", "found 'mial'", "did you mean 'mail'")),
+    Cause("study", "a study before the first run", ("seeds", MODEL), nothing, 2,
+          ("split/split.parquet", "is missing", "finetide run mail")),
+    Cause("study", "a share in percent", ("curve", MODEL, "--shares", "1,5,10"), nothing, 2,
+          ("--shares", "above 0 and at most 1", "found '5'", "5 percent is 0.05")),
+    Cause("study", "a share that leaves no row", ("curve", MODEL, "--shares", "0.0001"), nothing, 2,
+          ("--shares", "leaves no row", "labelled training rows", "at least 0."), start="trained"),
     # Versions, files and times that are not there.
     Cause("not there", "rollback to an unknown version", ("rollback", MODEL, "--to", "v7"), nothing, 2,
           ("no such version", "found 'v7'", "versions: v1"), start="trained"),

@@ -7,7 +7,7 @@ draw over the few distinct cells: the same distribution at a fraction of the cos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,32 @@ def paired_bootstrap(
     """Metric of ``first`` minus metric of ``second``, both predictions of the same rows, shape [rows] each."""
     value = float(metric(count(truth, first, labels)) - metric(count(truth, second, labels)))
     draws = [metric(one) - metric(two) for one, two in _resample(truth, [first, second], labels, resamples, chance)]
+    return _interval(value, np.concatenate(draws), confidence)
+
+
+def mean_bootstrap(
+    truth: IntArray,
+    runs: Sequence[IntArray],
+    *,
+    minus: Sequence[IntArray] = (),
+    labels: int,
+    metric: Metric,
+    resamples: int,
+    confidence: float,
+    chance: np.random.Generator,
+) -> Interval:
+    """Mean metric of ``runs`` less the mean metric of ``minus``, all predictions of the same rows, shape [rows] each.
+
+    A resample takes the same rows of every run, so the interval is about which rows were drawn, not about the seeds.
+    """
+    shares = [1 / len(runs) for _ in runs] + [-1 / len(minus) for _ in minus]
+    predictions = [*runs, *minus]
+    values = [float(metric(count(truth, one, labels))) for one in predictions]
+    draws = [
+        sum((share * metric(counts) for share, counts in zip(shares, drawn, strict=True)), np.zeros(()))
+        for drawn in _resample(truth, predictions, labels, resamples, chance)
+    ]
+    value = sum(share * one for share, one in zip(shares, values, strict=True))
     return _interval(value, np.concatenate(draws), confidence)
 
 

@@ -22,7 +22,7 @@ import finetide
 from finetide.config.graph import stage_names
 from finetide.config.load import PARAMS_FILE, read_yaml
 from finetide.errors import ConfigError, ProjectError
-from finetide.files import sha256_bytes, write_bytes
+from finetide.files import canonical_json, sha256_bytes, write_bytes
 
 LOCK_FILE = "finetide.lock"
 PACKAGE = Path(finetide.__file__).parent
@@ -88,7 +88,17 @@ def closure(entry: str, *, package: Path = PACKAGE) -> Closure:
 
 def stage_closure(stage: str, task: str, *, package: Path = PACKAGE) -> Closure:
     """The closure of a stage for one family: the others' modules do not count."""
-    entry = closure(f"finetide.stages.{stage}", package=package)
+    return _with_family(f"finetide.stages.{stage}", task, package)
+
+
+def code_hash(entry: str, task: str, *, package: Path = PACKAGE) -> str:
+    """One hash over the code and the libraries behind a module and one family; for what is kept outside the graph."""
+    found = _with_family(entry, task, package)
+    return sha256_bytes(canonical_json({"code": _code(found, package), "libraries": _libraries(found)}))
+
+
+def _with_family(module: str, task: str, package: Path) -> Closure:
+    entry = closure(module, package=package)
     if "finetide.tasks" not in entry.modules:
         return entry
     families = _families(package)
@@ -101,19 +111,27 @@ def stage_closure(stage: str, task: str, *, package: Path = PACKAGE) -> Closure:
 def key(stage: str, task: str, *, package: Path = PACKAGE) -> dict[str, object]:
     """The value that DVC compares: one hash over the closure's files, and the library versions."""
     found = stage_closure(stage, task, package=package)
-    lines = [f"{path.relative_to(package).as_posix()} {_file_hash(path)}" for path in sorted(found.files)]
     unknown = found.libraries - LIBRARIES.keys() - HARMLESS
     if unknown:
         raise ProjectError(
             f"stage {stage!r} imports {', '.join(sorted(unknown))}, which codelock.LIBRARIES does not list",
             where="finetide/pipeline/codelock.py",
         )
-    names = sorted(LIBRARIES[name] for name in found.libraries & LIBRARIES.keys())
     return {
-        "code": sha256_bytes("\n".join(lines).encode()),
+        "code": _code(found, package),
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "libraries": {name: _version(name) for name in names},
+        "libraries": _libraries(found),
     }
+
+
+def _code(found: Closure, package: Path) -> str:
+    lines = [f"{path.relative_to(package).as_posix()} {_file_hash(path)}" for path in sorted(found.files)]
+    return sha256_bytes("\n".join(lines).encode())
+
+
+def _libraries(found: Closure) -> dict[str, str]:
+    names = sorted(LIBRARIES[name] for name in found.libraries & LIBRARIES.keys())
+    return {name: _version(name) for name in names}
 
 
 def compute(root: Path, *, package: Path = PACKAGE) -> dict[str, object]:

@@ -19,21 +19,14 @@ SHOWN = 12
 def build(root: Path, model: str) -> str:
     """The whole page. Raises: ProjectError without a dvc.yaml, IntegrityError for a file of another shape."""
     facts = gather(root, model)
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    pages = environment(Path(__file__).parent)
+    pages.filters.update(
         {name: getattr(words, name) for name in ("count", "measure", "number", "percent", "sentence", "short", "tiny")}
     )
-    return environment.get_template("page.html").render(
+    return pages.get_template("page.html").render(
         facts=facts,
         decision=decide(facts),
-        style=Markup((folder / "page.css").read_text(encoding="utf-8")),  # our own file, no data in it
+        style=style(),
         shown=SHOWN,
         metric_names=words.METRIC_NAMES,
         role_names=words.ROLE_NAMES,
@@ -49,6 +42,22 @@ def build(root: Path, model: str) -> str:
         worse_calibration=words.worse_calibration(facts.metrics) if facts.metrics else [],
         served="int8" if facts.info and facts.info.default_graph == "model.int8.onnx" else "fp32",
     )
+
+
+def environment(folder: Path) -> Environment:
+    """Where pages of ``folder`` are made: what is not Markup is escaped, a name that is not given is an error."""
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def style() -> Markup:
+    """The look of all pages; our own file, no data in it."""
+    return Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8"))
 
 
 def write(root: Path, model: str) -> Path:

@@ -45,18 +45,18 @@ def run(stage: Stage) -> None:
     window = Window.read(stage.dep("window.json"))
     recipe = Recipe.read(stage.dep("recipe.json"))
     rows = pd.read_parquet(stage.dep("split.parquet"))
-    start = _start_folder(stage, window)
+    start = start_folder(stage, window)
     checkpoints = Checkpoints(stage.root / ".finetide" / "checkpoints" / stage.model / _key(stage, start))
     finished = checkpoints.folder / "finished"
     if not (finished / "complete.json").is_file():
         shutil.rmtree(finished, ignore_errors=True)
         task = tasks.load(stage.task)
-        settings = _settings(stage, params)
+        settings = engine_settings(stage, params)
         labels = tuple(sorted(set(rows["label"].dropna())))
         model = model_settings(labels, params)
         built = task.build(start, model, seed=derive(stage.seed, "build"))
         chosen, validation = training_rows(rows, recipe.replay), validation_rows(rows)
-        inputs = _inputs(task, built, rows, params)
+        inputs = adapt_inputs(task, built, rows, params)
         data = Data(task.encode(built, chosen), task.encode(built, validation), inputs)
         suspects = _suspects(stage, task, built, start, settings, data, chosen, validation)  # training changes `built`
         curve = Curve(stage.out("curve.csv"))  # in its place while training, for whoever plots it
@@ -100,7 +100,9 @@ def adapt_rows(rows: pd.DataFrame, side: str, role: str) -> pd.DataFrame:
     return rows[chosen].reset_index(drop=True)
 
 
-def _inputs(task: Task, built: Built, rows: pd.DataFrame, params: TrainParams) -> dict[str, tuple[Examples, Examples]]:
+def adapt_inputs(
+    task: Task, built: Built, rows: pd.DataFrame, params: TrainParams
+) -> dict[str, tuple[Examples, Examples]]:
     """For adapt phases, by the role that they ask for."""
     roles = sorted({phase.rows for phase in params.phases if isinstance(phase, AdaptPhase)})
     sides = {role: [adapt_rows(rows, side, role) for side in ("train", "validation")] for role in roles}
@@ -172,7 +174,7 @@ def _rule(written: LayerRule) -> Rule:
     )
 
 
-def _start_folder(stage: Stage, window: Window) -> Path:
+def start_folder(stage: Stage, window: Window) -> Path:
     """Where the weights to start from are: the base, or the champion's training weights."""
     if window.start == "base" or window.champion is None:
         return base.resolve(stage.base, stage.root)
@@ -193,7 +195,7 @@ def _start_folder(stage: Stage, window: Window) -> Path:
     return folder
 
 
-def _settings(stage: Stage, params: TrainParams) -> Settings:
+def engine_settings(stage: Stage, params: TrainParams) -> Settings:
     return Settings(
         seed=stage.seed,
         batch_rows=params.batch_rows,

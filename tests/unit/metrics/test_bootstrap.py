@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from finetide.metrics import bootstrap as module
-from finetide.metrics.bootstrap import bootstrap, paired_bootstrap
+from finetide.metrics.bootstrap import bootstrap, mean_bootstrap, paired_bootstrap
 from finetide.metrics.classification import accuracy, macro_f1
 from finetide.seeding import generator
 
@@ -82,3 +82,26 @@ def test_paired_difference_is_far_narrower_than_the_models_apart():
     assert 0 < found.low < found.value < found.high
     alone = interval(truth, first, 4)
     assert found.high - found.low < (alone.high - alone.low) / 2
+
+
+def mean_interval(truth, runs, minus=(), metric=accuracy):
+    return mean_bootstrap(
+        truth, runs, minus=minus, labels=4, metric=metric, resamples=500, confidence=0.95, chance=generator(1)
+    )
+
+
+def test_the_mean_of_one_run_is_that_run():
+    truth, predicted = noisy(200, 4, 0.6)
+    assert mean_interval(truth, [predicted], metric=macro_f1) == interval(truth, predicted, 4, macro_f1, resamples=500)
+
+
+def test_the_mean_of_several_runs_and_their_difference():
+    truth, first = noisy(400, 4, 0.6)
+    second, third = noisy(400, 4, 0.8)[1], noisy(400, 4, 0.7)[1]
+    found = mean_interval(truth, [first, second])
+    assert found.value == pytest.approx((np.mean(truth == first) + np.mean(truth == second)) / 2)
+    assert found.low < found.value < found.high
+    less = mean_interval(truth, [first, second], minus=[third])
+    assert less.value == pytest.approx(found.value - np.mean(truth == third))
+    same = mean_interval(truth, [first], minus=[first])
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)

@@ -1,0 +1,59 @@
+"""What all studies say of themselves, and numbers as they write them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from finetide.contracts.metrics import Measure
+from finetide.contracts.study import FinishedRun, Kind, Method, Study, StudyResult
+from finetide.studies.bench import Bench, majority
+from finetide.studies.methods import MADE
+
+
+def describe(
+    bench: Bench,
+    kind: Kind,
+    results: Sequence[StudyResult],
+    runs: Sequence[FinishedRun],
+    *,
+    yardstick: str,
+    sentence: str,
+    left_out: Mapping[Method, str],
+) -> Study:
+    return Study(
+        kind=kind,
+        model=bench.model,
+        split_sha256=bench.split_sha256,
+        labels=len(bench.labels),
+        train_rows=len(bench.train),
+        validation_rows=len(bench.validation),
+        test_rows={role: int(mask.sum()) for role, mask in bench.masks.items()},
+        confidence=bench.evaluate.confidence,
+        majority=float((majority(bench) == bench.truth).mean()),
+        energy="; ".join(dict.fromkeys(run.energy for run in runs)),
+        yardstick=yardstick,
+        made={one.method: MADE[one.method] for one in results},
+        left_out=dict(left_out),
+        results=tuple(results),
+        sentence=sentence,
+    )
+
+
+def whole_role(roles: Collection[str]) -> str:
+    """All test rows together: ``all`` where there are two roles, else the only one."""
+    return "all" if "all" in roles else next(iter(roles))
+
+
+def points(difference: Measure) -> str:
+    """A difference of accuracies in percentage points with its interval."""
+    ends = ""
+    if difference.low is not None and difference.high is not None:
+        ends = f", interval {difference.low * 100:+.1f} to {difference.high * 100:+.1f}"
+    return f"{difference.value * 100:+.1f} points{ends}"
+
+
+def short_points(difference: Measure) -> str:
+    """The same for a table."""
+    if difference.low is None or difference.high is None:
+        return f"{difference.value * 100:+.1f}"
+    return f"{difference.value * 100:+.1f} ({difference.low * 100:+.1f} to {difference.high * 100:+.1f})"

@@ -1,0 +1,154 @@
+"""A study for people: a table on the terminal, one HTML page, its chart as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from finetide.contracts.metrics import Measure
+from finetide.contracts.study import Study, StudyResult
+from finetide.files import write_text
+from finetide.report import charts
+from finetide.report.page import environment, style
+from finetide.report.words import ROLE_NAMES, count, interval, percent
+from finetide.studies.chart import efficiency, standalone
+from finetide.studies.collapse import spread
+from finetide.studies.describe import short_points, whole_role
+from finetide.studies.methods import NAMES
+
+Row = tuple[str, ...]
+Table = tuple[Row, list[Row]]
+TITLES = {"curve": "Label efficiency", "compare": "Where to start from", "seeds": "Seeds"}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """``head`` and ``rows``: one table; its first column is words, the others numbers."""
+
+    title: str
+    model: str
+    sentence: str
+    charts: tuple[Markup, ...]
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+def sheet(study: Study) -> Sheet:
+    head, rows = {"curve": _curve, "compare": _compare, "seeds": _seeds}[study.kind](study)
+    return Sheet(
+        TITLES[study.kind], study.model, study.sentence, _charts(study), head, tuple(rows), tuple(_notes(study))
+    )  # fmt: skip
+
+
+def write(study: Study, folder: Path) -> list[Path]:
+    """KIND.json, KIND.svg and KIND.html below ``folder``."""
+    study.write(folder / f"{study.kind}.json")
+    shown = sheet(study)
+    page = environment(Path(__file__).parent).get_template("page.html").render(sheet=shown, style=style())
+    write_text(folder / f"{study.kind}.svg", standalone(shown.charts[0]))
+    write_text(folder / f"{study.kind}.html", page)
+    return [folder / f"{study.kind}.{ending}" for ending in ("json", "svg", "html")]
+
+
+def as_lines(study: Study) -> list[str]:
+    shown = sheet(study)
+    widths = [max(len(row[place]) for row in (shown.head, *shown.rows)) for place in range(len(shown.head))]
+
+    def padded(row: Sequence[str]) -> str:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        return "  ".join(cells).rstrip()
+
+    return [padded(shown.head), *map(padded, shown.rows), "", *shown.notes, "", shown.sentence]
+
+
+def _curve(study: Study) -> Table:
+    role = whole_role(study.test_rows)
+    ordered = sorted(study.results, key=lambda one: (one.share is not None, one.share or 0.0))
+    rows: list[Row] = [
+        (NAMES[one.method], "" if one.share is None else f"{one.share:.3g}", count(one.rows), *_scores(one, role),
+         _seconds(one))
+        for one in ordered
+    ]  # fmt: skip
+    return ("how", "share", "labels", "accuracy", "interval", "macro-F1", "seconds"), rows
+
+
+def _compare(study: Study) -> Table:
+    roles = [role for role in study.test_rows if role != "all"]
+    head = ["how"]
+    for role in roles:
+        head += [ROLE_NAMES[role], "interval", "macro-F1", "against fine-tuned"]
+    rows: list[Row] = []
+    for one in study.results:
+        cells = [NAMES[one.method]]
+        for role in roles:
+            cells += [*_scores(one, role), short_points(one.against[role]) if one.against else ""]
+        rows.append((*cells, _seconds(one), _joules(one)))
+    return (*head, "seconds", "energy"), rows
+
+
+def _seeds(study: Study) -> Table:
+    rows: list[Row] = [
+        (f"seed {run.seed}", percent(run.accuracy), percent(run.macro_f1), percent(run.validation or 0.0),
+         str(run.steps), f"{run.seconds:.1f}", "collapsed" if run.collapsed else "")
+        for run in study.results[0].runs
+    ]  # fmt: skip
+    return ("run", "accuracy", "macro-F1", "validation", "steps", "seconds", ""), rows
+
+
+def _scores(one: StudyResult, role: str) -> tuple[str, str, str]:
+    accuracy = one.roles[role]["accuracy"]
+    return percent(accuracy.value), interval(accuracy), percent(one.roles[role]["macro_f1"].value)
+
+
+def _seconds(one: StudyResult) -> str:
+    return f"{sum(run.seconds for run in one.runs) / len(one.runs):.1f}"
+
+
+def _joules(one: StudyResult) -> str:
+    known = [run.joules for run in one.runs if run.joules is not None]
+    return f"{sum(known) / len(known):.0f} J" if len(known) == len(one.runs) else "–"
+
+
+def _charts(study: Study) -> tuple[Markup, ...]:
+    if study.kind == "curve":
+        role = whole_role(study.test_rows)
+        return (efficiency(f"Accuracy by training labels, {ROLE_NAMES[role]}", study.results, role),)
+    if study.kind == "seeds":
+        (found,) = study.results
+        return (charts.bars("Accuracy by seed", {f"seed {run.seed}": _plain(run.accuracy) for run in found.runs}),)
+    roles = [role for role in ("incoming", "reference") if role in study.test_rows]
+    return tuple(
+        charts.bars(
+            f"Accuracy, {ROLE_NAMES[role]}", {NAMES[one.method]: one.roles[role]["accuracy"] for one in study.results}
+        )
+        for role in roles
+    )
+
+
+def _plain(value: float) -> Measure:
+    return Measure(value=value, low=None, high=None, rows=0)
+
+
+def _notes(study: Study) -> list[str]:
+    tested = ", ".join(f"{count(rows)} {ROLE_NAMES[role]}" for role, rows in study.test_rows.items())
+    notes = [
+        f"{count(study.train_rows)} labelled training rows, {count(study.validation_rows)} validation rows (every run "
+        f"uses all of them, to choose its best weights), test rows: {tested}; {study.labels} labels.",
+        f"Always the most frequent label: {percent(study.majority)}. Intervals over the test rows cover "
+        f"{study.confidence * 100:g} %; seconds are of building and training one model, on average.",
+    ]
+    notes += [f"{NAMES[method].capitalize()}: {how}." for method, how in study.made.items()]
+    notes += [f"{NAMES[method].capitalize()} is left out: {why}." for method, why in study.left_out.items()]
+    notes += [f"Energy: {study.energy}."]
+    for one in study.results:
+        of = NAMES[one.method] + ("" if one.share is None else f", {count(one.rows)} labels")
+        if len(one.runs) > 1:
+            values = [run.accuracy for run in one.runs]
+            ends = f"{percent(min(values))} to {percent(max(values))}"
+            notes.append(f"{of}: {len(values)} seeds, {ends}, standard deviation {spread(values) * 100:.2f} points.")
+        notes += [f"{of}, seed {run.seed} collapsed: {run.collapsed}." for run in one.runs if run.collapsed]
+    return notes
