@@ -11,9 +11,10 @@ from finetide.engine.specs import PhaseSpec, ProbeSpec, TuneSpec
 from finetide.layers.policies import Named
 from finetide.stages.train import phase_specs
 
-# Random weights need larger steps and more of them than pre-trained ones. With few rows, an epoch is a step or two:
-# rows are then repeated within an epoch until the whole has so many steps.
-SCRATCH_RATE, SCRATCH_LENGTH, SCRATCH_STEPS = 3.0, 3, 100
+# Random weights need larger steps and more of them than pre-trained ones; the rate is the same whatever the phases
+# have, because an adapter's or a head's says nothing of it. With few rows, an epoch is a step or two: rows are then
+# repeated within an epoch until the whole has so many steps.
+SCRATCH_RATE, SCRATCH_LENGTH, SCRATCH_STEPS = 3e-4, 3, 100
 # Where params.yaml has no probe phase.
 PROBE = ProbeSpec(strengths=(0.001, 0.003, 0.01, 0.03, 0.1), max_iterations=200)
 
@@ -27,9 +28,8 @@ NAMES: dict[Method, str] = {
 MADE: dict[Method, str] = {
     "tuned": "the model's own phases (params.yaml), from the base",
     "champion": "the same phases, from the champion's weights",
-    "scratch": f"the base's architecture with random weights; the tune phases with all layers learning, "
-    f"{SCRATCH_RATE:g} times the learning rate, {SCRATCH_LENGTH} times as long and as patient, at least "
-    f"{SCRATCH_STEPS} steps",
+    "scratch": f"the base's architecture with random weights; the tune phases with all layers learning, at a rate of "
+    f"{SCRATCH_RATE:g}, {SCRATCH_LENGTH} times as long and as patient, at least {SCRATCH_STEPS} steps",
     "probe": "logistic regression on the frozen base; validation chooses the strength of its penalty",
     "zero-shot": "no training: the label whose text lies nearest to the row's, by the base",
 }
@@ -60,7 +60,7 @@ def _longer(spec: TuneSpec) -> TuneSpec:
     return replace(
         spec,
         policy=Named("full"),
-        learning_rate=spec.learning_rate * SCRATCH_RATE,
+        learning_rate=SCRATCH_RATE,
         epochs=spec.epochs and spec.epochs * SCRATCH_LENGTH,
         steps=spec.steps and spec.steps * SCRATCH_LENGTH,
         patience=spec.patience * SCRATCH_LENGTH,

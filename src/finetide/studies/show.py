@@ -9,6 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from finetide.contracts.metrics import Measure
+from finetide.contracts.rows import ROLES
 from finetide.contracts.study import Study, StudyResult
 from finetide.files import write_text
 from finetide.report import charts
@@ -77,7 +78,7 @@ def _curve(study: Study) -> Table:
 
 
 def _compare(study: Study) -> Table:
-    roles = [role for role in study.test_rows if role != "all"]
+    roles = [role for role in ROLES if role in study.test_rows]
     head = ["how"]
     for role in roles:
         head += [ROLE_NAMES[role], "interval", "macro-F1", "against fine-tuned"]
@@ -134,7 +135,7 @@ def _plain(value: float) -> Measure:
 
 
 def _notes(study: Study) -> list[str]:
-    tested = ", ".join(f"{count(rows)} {ROLE_NAMES[role]}" for role, rows in study.test_rows.items())
+    tested = ", ".join(f"{count(rows)} {ROLE_NAMES[role]}" for role, rows in sorted(study.test_rows.items()))
     notes = [
         f"{count(study.train_rows)} labelled training rows, {count(study.validation_rows)} validation rows (every run "
         f"uses all of them, to choose its best weights), test rows: {tested}; {study.labels} labels.",

@@ -26,12 +26,12 @@ def only(params: TrainParams, kind: str, **changes: Any) -> TrainParams:
     return params.model_copy(update={"phases": kept})
 
 
-def test_from_scratch_learns_everything_longer_and_faster(params: TrainParams) -> None:
+def test_from_scratch_learns_everything_for_longer_at_its_own_rate(params: TrainParams) -> None:
     (tune,) = [phase for phase in phases(params, "tuned") if isinstance(phase, TuneSpec)]
     (scratch,) = phases(params, "scratch")
     assert isinstance(scratch, TuneSpec)
     assert scratch.policy == Named("full")
-    assert (scratch.learning_rate, scratch.epochs, scratch.steps) == (3 * tune.learning_rate, 18, None)
+    assert (scratch.learning_rate, scratch.epochs, scratch.steps) == (3e-4, 18, None)
     assert scratch.patience == 3 * tune.patience
 
 
