@@ -36,6 +36,7 @@ TUNE: dict[str, Any] = {
     "max_gradient_norm": 1.0,
     "patience": 4,
     "evaluations_per_epoch": 1,
+    "overfit_gap": None,
 }
 
 

@@ -64,4 +64,5 @@ def _longer(spec: TuneSpec) -> TuneSpec:
         epochs=spec.epochs and spec.epochs * SCRATCH_LENGTH,
         steps=spec.steps and spec.steps * SCRATCH_LENGTH,
         patience=spec.patience * SCRATCH_LENGTH,
+        overfit_gap=None,  # repeated rows are learned by heart long before anything else is
     )

@@ -32,7 +32,7 @@ def test_from_scratch_learns_everything_for_longer_at_its_own_rate(params: Train
     assert isinstance(scratch, TuneSpec)
     assert scratch.policy == Named("full")
     assert (scratch.learning_rate, scratch.epochs, scratch.steps) == (3e-4, 18, None)
-    assert scratch.patience == 3 * tune.patience
+    assert (scratch.patience, scratch.overfit_gap) == (3 * tune.patience, None)
 
 
 def test_the_probe_is_the_models_own_or_the_usual_one(params: TrainParams) -> None:
