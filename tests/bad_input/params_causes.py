@@ -222,7 +222,7 @@ CAUSES = [
     late("adapter", "a layer that the model does not have", setting("train.phases.1.layers", LORA), 2,
          "params.yaml", "train.phases[1].layers.lora.targets[0]", "matches no linear layer", "'qery'", "near: query"),
     late("adapter", "a rank above the matrix",
-         setting("train.phases.1.layers", {"lora": {**LORA["lora"], "rank": 4096, "targets": "linear"}}), 2,
+         setting("train.phases.1.layers", {"lora": {**LORA["lora"], "rank": 4096, "targets": ["query"]}}), 2,
          "params.yaml", "train.phases[1].layers.lora.rank", "the smaller side of", "found 4096"),
     refused("adapter", "targets that are no word of it",
             setting("train.phases.1.layers", {"lora": {**LORA["lora"], "targets": "all"}}),
