@@ -1,4 +1,4 @@
-"""Verbs of the studies: curve, compare, seeds. They train beside the graph and touch none of its outputs."""
+"""Verbs of the studies: curve, compare, seeds, tune. They train beside the graph and touch none of its outputs."""
 
 from __future__ import annotations
 
@@ -66,6 +66,68 @@ def seeds(model: str, seeds: int) -> None:
     from finetide.studies.seeds import measure
 
     _show(root, measure(open_bench(root, model), seeds))
+
+
+@click.command(
+    cls=ExampleCommand, epilog="finetide tune tickets --trials 30\nfinetide tune tickets --minutes 60 --dry-run"
+)
+@click.argument("model")
+@click.option(
+    "--trials", type=click.IntRange(min=2), default=20, show_default=True,
+    help="So many in all, those of an earlier call with the same data and settings included.",
+)  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="No trial begins later than this.")
+@click.option("--dry-run", is_flag=True, help="Show the change of params.yaml and do not write it.")
+def tune(model: str, trials: int, minutes: float | None, dry_run: bool) -> None:
+    """Search learning rate, layers and length of the last tune phase; write the best into params.yaml."""
+    root = find_project()
+    choose_models(root, model)
+
+    from finetide.config import edit
+    from finetide.studies import search_page
+    from finetide.studies.bench import open_bench
+    from finetide.studies.search import changes, search
+    from finetide.studies.show import lines_of
+
+    bench = open_bench(root, model)
+    found = search(bench, trials, minutes)
+    for line in lines_of(search_page.sheet(found)):
+        click.echo(line)
+    written = search_page.write(found, root / "studies" / model)
+    click.echo(f"written: {', '.join(path.relative_to(root).as_posix() for path in written)}")
+    wanted = changes(bench, found)
+    if not wanted:
+        click.echo("params.yaml: nothing to change")
+        return
+    after, difference = edit.edited(root, wanted)
+    click.echo(difference, nl=False)
+    if dry_run:
+        click.echo("params.yaml: not written (--dry-run)")
+    else:
+        edit.write(root, after)
+        click.echo(f"params.yaml: written; look at it (git diff params.yaml), then finetide run {model}")
+
+
+@click.command(cls=ExampleCommand, epilog="finetide rate tickets")
+@click.argument("model")
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Optimizer steps of the test."
+)
+def rate(model: str, steps: int) -> None:
+    """Raise the learning rate from step to step and show where the loss falls fastest; nothing else is changed."""
+    root = find_project()
+    choose_models(root, model)
+
+    from finetide.studies import search_page
+    from finetide.studies.bench import open_bench
+    from finetide.studies.search import rate_test
+    from finetide.studies.show import lines_of, write_sheet
+
+    shown = search_page.rate_sheet(model, *rate_test(open_bench(root, model), steps))
+    for line in lines_of(shown):
+        click.echo(line)
+    written = write_sheet(shown, root / "studies" / model, "rate")
+    click.echo(f"written: {', '.join(path.relative_to(root).as_posix() for path in written)}")
 
 
 def _show(root: Path, study: Study) -> None:

@@ -197,7 +197,7 @@ class Tuner:
 
     def _step(self, rows: Sequence[int], at: Progressed) -> float:
         """One optimizer step. Micro-batches are weighed by their rows: cutting them changes nothing but speed."""
-        rate = schedule.factor(at.step, self.total, schedule=self.spec.schedule, warmup_share=self.spec.warmup_share)
+        rate = self._rate(at.step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.spec.learning_rate * group["multiplier"] * rate
         examples = self.data.train
@@ -235,9 +235,7 @@ class Tuner:
                 self.task, self.built, self.data, self.settings, labels=self.spec.objective is None,
                 around_train=self.around_train, around_validation=self.around_validation,
             )  # fmt: skip
-        rate = schedule.factor(
-            max(0, at.step - 1), self.total, schedule=self.spec.schedule, warmup_share=self.spec.warmup_share
-        )
+        rate = self._rate(max(0, at.step - 1))
         train_loss = at.loss_sum / at.loss_steps if at.loss_steps else None
         at.loss_sum, at.loss_steps = 0.0, 0
         curve.add(
@@ -304,6 +302,10 @@ class Tuner:
         if not group.decay:
             return 0.0
         return self.spec.weight_decay if group.weight_decay is None else group.weight_decay
+
+    def _rate(self, step: int) -> float:
+        """Share of the phase's learning rate at a step, counted from 0."""
+        return schedule.factor(step, self.total, schedule=self.spec.schedule, warmup_share=self.spec.warmup_share)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

@@ -48,15 +48,23 @@ def sheet(study: Study) -> Sheet:
 def write(study: Study, folder: Path) -> list[Path]:
     """KIND.json, KIND.svg and KIND.html below ``folder``."""
     study.write(folder / f"{study.kind}.json")
-    shown = sheet(study)
+    return [folder / f"{study.kind}.json", *write_sheet(sheet(study), folder, study.kind)]
+
+
+def write_sheet(shown: Sheet, folder: Path, name: str) -> list[Path]:
+    """NAME.svg, its first chart, and NAME.html below ``folder``."""
     page = environment(Path(__file__).parent).get_template("page.html").render(sheet=shown, style=style())
-    write_text(folder / f"{study.kind}.svg", standalone(shown.charts[0]))
-    write_text(folder / f"{study.kind}.html", page)
-    return [folder / f"{study.kind}.{ending}" for ending in ("json", "svg", "html")]
+    write_text(folder / f"{name}.svg", standalone(shown.charts[0]))
+    write_text(folder / f"{name}.html", page)
+    return [folder / f"{name}.{ending}" for ending in ("svg", "html")]
 
 
 def as_lines(study: Study) -> list[str]:
-    shown = sheet(study)
+    return lines_of(sheet(study))
+
+
+def lines_of(shown: Sheet) -> list[str]:
+    """The table, the notes, the sentence."""
     widths = [max(len(row[place]) for row in (shown.head, *shown.rows)) for place in range(len(shown.head))]
 
     def padded(row: Sequence[str]) -> str:

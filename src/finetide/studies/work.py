@@ -25,7 +25,7 @@ def run_all(bench: Bench, jobs: Sequence[Job], what: str, finish: Finish = finis
     """The runs in the order of ``jobs``; each is kept as soon as it is finished, so a kill loses the current one."""
     done = []
     with (
-        _alone(bench.stage.root, bench.model),
+        alone(bench.stage.root, bench.model),
         tqdm(total=len(jobs), desc=f"{what} {bench.model}", unit="run", file=sys.stderr,
              disable=not sys.stderr.isatty()) as bar,
     ):  # fmt: skip
@@ -42,7 +42,7 @@ def run_all(bench: Bench, jobs: Sequence[Job], what: str, finish: Finish = finis
 
 
 @contextmanager
-def _alone(root: Path, model: str) -> Iterator[None]:
+def alone(root: Path, model: str) -> Iterator[None]:
     """Raises: BusyError when another study of this model is at work. The kernel frees the lock when its holder dies."""
     home = folder(root, model)
     home.mkdir(parents=True, exist_ok=True)
