@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from finetide.engine.batches import by_length
 from finetide.engine.precision import choose, choose_device
+from finetide.errors import MachineError
 from finetide.files import sha256_file, write_bytes
 from finetide.task import Built, Examples, Task, Trainable
 
@@ -82,15 +83,26 @@ def _over(
     was_training = module.training
     module.eval()
     parts: list[tuple[list[int], Any]] = []
-    batches = list(by_length(examples.lengths, batch_tokens))
+    # The last one is next: the batch with the longest rows, so that running out of memory shows at once.
+    waiting = list(by_length(examples.lengths, batch_tokens))[::-1]
     with (
         torch.inference_mode(),
         tqdm(total=len(examples.ids), desc=what, unit="row", file=sys.stderr, disable=not sys.stderr.isatty()) as bar,
     ):
-        for index in batches:
-            batch = to_device(task.collate(built, examples, index), device)
-            with chosen.autocast(device), around(index):
-                values = step(module, batch)
+        while waiting:
+            index = waiting.pop()
+            try:
+                batch = to_device(task.collate(built, examples, index), device)
+                with chosen.autocast(device), around(index):
+                    values = step(module, batch)
+            except torch.OutOfMemoryError as error:
+                if len(index) == 1:
+                    raise MachineError(
+                        "out of memory with one row", where="params.yaml: train.max_length",
+                        found=int(examples.lengths[index[0]]), fix="lower it, or choose a smaller base",
+                    ) from error  # fmt: skip
+                waiting += [index[len(index) // 2 :], index[: len(index) // 2]]
+                continue
             parts.append((index, values.float().cpu().numpy()))
             bar.update(len(index))
     module.train(was_training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ from finetide.engine.specs import (
     evaluation_steps,
     steps_per_epoch,
 )
-from finetide.errors import ConfigError
+from finetide.errors import ConfigError, MachineError
 from finetide.layers import lora
 from finetide.layers.course import course
 from finetide.layers.freeze import Held, compare, frozen, hashes, tensors_of
@@ -39,7 +40,8 @@ State = dict[str, torch.Tensor]
 class Progressed:
     """Where a phase stands: everything besides weights, optimizer and random state that a resume needs.
 
-    ``rates``: the sum of the steps' learning rates, as shares of the peak.
+    ``rates``: the sum of the steps' learning rates, as shares of the peak. ``batch_tokens``: of a micro-batch, once
+    memory ran out; else None.
     """
 
     step: int = 0
@@ -47,6 +49,7 @@ class Progressed:
     loss_sum: float = 0.0
     loss_steps: int = 0
     rates: float = 0.0
+    batch_tokens: int | None = None
     without_gain: int = 0
     best_step: int = 0
     best: Score | None = None
@@ -200,18 +203,7 @@ class Tuner:
         rate = self._rate(at.step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.spec.learning_rate * group["multiplier"] * rate
-        examples = self.data.train
-        summed = 0.0
-        by_length = sorted(rows, key=lambda row: -int(examples.lengths[row]))
-        for index in batches.cut(by_length, examples.lengths, self.settings.batch_tokens):
-            seed = derive(self.settings.seed, "inputs", self.index, at.step)
-            collated = self.task.collate(self.built, examples, index, seed=seed)
-            batch = {name: value.to(self.device) for name, value in collated.items()}
-            with self.accelerator.autocast(), self.around_train(index):
-                outputs = self.task.outputs(self.module, batch)
-            loss = self.task.loss(outputs.float(), batch).sum() / len(rows)
-            self.accelerator.backward(loss)
-            summed += float(loss.detach())
+        summed = self._gradients(rows, at)
         if not math.isfinite(summed):
             raise ConfigError(
                 f"the training loss is no finite number any more at step {at.step + 1}",
@@ -227,6 +219,47 @@ class Tuner:
         at.rows_seen += len(rows)
         at.loss_sum += summed
         at.loss_steps += 1
+        return summed
+
+    def _gradients(self, rows: Sequence[int], at: Progressed) -> float:
+        """Mean loss of the rows, their gradients added up. When memory runs out, in smaller micro-batches from here on.
+
+        Raises: MachineError: not even one row fits.
+        """
+        longest = max(int(self.data.train.lengths[row]) for row in rows)
+        while True:
+            tokens = at.batch_tokens or self.settings.batch_tokens
+            before = checkpoint.random_state()
+            try:
+                return self._micro_batches(rows, tokens, at.step)
+            except torch.OutOfMemoryError as error:
+                self.optimizer.zero_grad(set_to_none=True)
+                checkpoint.set_random_state(before)
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                if tokens <= longest:
+                    raise MachineError(
+                        "out of memory with one row at a time", where="params.yaml: train.max_length", found=longest,
+                        fix="lower it, freeze more layers, or choose a smaller base",
+                    ) from error  # fmt: skip
+                at.batch_tokens = max(longest, tokens // 2)
+                said = f"out of memory at step {at.step + 1}: micro-batches of {at.batch_tokens} tokens from here on"
+                at.decisions.append(f"{said}, not {tokens}; the steps are the same")
+                print(said, file=sys.stderr, flush=True)
+
+    def _micro_batches(self, rows: Sequence[int], tokens: int, step: int) -> float:
+        examples = self.data.train
+        summed = 0.0
+        by_length = sorted(rows, key=lambda row: -int(examples.lengths[row]))
+        for index in batches.cut(by_length, examples.lengths, tokens):
+            seed = derive(self.settings.seed, "inputs", self.index, step)
+            collated = self.task.collate(self.built, examples, index, seed=seed)
+            batch = {name: value.to(self.device) for name, value in collated.items()}
+            with self.accelerator.autocast(), self.around_train(index):
+                outputs = self.task.outputs(self.module, batch)
+            loss = self.task.loss(outputs.float(), batch).sum() / len(rows)
+            self.accelerator.backward(loss)
+            summed += float(loss.detach())
         return summed
 
     def _evaluate(self, at: Progressed, curve: Curve) -> Score:

@@ -132,7 +132,7 @@ class _Watched(Unwritten):
         self.trial.report(row.validation_accuracy - TIE * row.validation_loss, self.seen)
         if self.trial.should_prune():
             raise optuna.TrialPruned(
-                f"after {row.epoch:.3g} epochs at {percent(row.validation_accuracy)}, below the middle of the others"
+                f"after epoch {row.epoch:.3g} at {percent(row.validation_accuracy)}, below the middle of the others"
             )
 
 
