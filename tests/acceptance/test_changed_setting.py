@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.forked import Forks
 from support.messages import rows, write_csv
 from support.project import MODEL, edit_params, environment, micro_project
+
+pytestmark = pytest.mark.slow
 
 
 def bootstrap(root: Path, draws: int) -> None:

@@ -7,12 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.forked import Forks
 from support.messages import rows, write_csv
 from support.micro import micro_base
 from support.project import MODEL, edit_params, environment, micro_project
 
 
+@pytest.mark.slow
 def test_roberta_with_a_named_policy_ends_in_a_verified_bundle(tmp_path: Path, forks: Forks) -> None:
     micro_base(tmp_path / "micro-base", layers=2, family="Roberta")
     root = micro_project(tmp_path, [write_csv(tmp_path / "shop.csv", rows(120, "shop", 1))])

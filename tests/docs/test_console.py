@@ -12,9 +12,12 @@ from docs.session import Shell, lenient
 from support.forked import Forks
 from support.messages import rows, write_csv
 from support.micro import micro_base
+from support.once import once
 from support.project import edit_params, environment
 
 HOW_TO = sorted(path.relative_to(DOCS).as_posix() for path in (DOCS / "how-to").glob("*.md"))
+# They run the whole pipeline anew; CI does.
+LONG = {"how-to/dvc-repro.md", "how-to/publish.md", "how-to/resume.md", "how-to/roll-back.md", "how-to/studies.md"}
 # Of all console blocks on these pages, at most so many cannot run in a test, each with a reason beside it.
 MOST_NOT_RUN = 6
 
@@ -29,9 +32,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def after_own_data(tmp_path_factory: pytest.TempPathFactory, forks: Forks, base: Path) -> Path:
     """The folder as docs/own-data.md leaves it: project support with model intents in service."""
-    folder = tmp_path_factory.mktemp("own-data")
-    follow("own-data.md", folder, forks, base)
-    return folder
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        follow("own-data.md", folder, forks, base)
+
+    return once(tmp_path_factory, "own-data", make)
 
 
 def follow(page: str, folder: Path, forks: Forks, base: Path) -> None:
@@ -63,7 +69,7 @@ def test_quickstart(tmp_path: Path, forks: Forks, base: Path) -> None:
     follow("quickstart.md", root, forks, base)
 
 
-@pytest.mark.parametrize("page", HOW_TO)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in LONG)) for page in HOW_TO])
 def test_how_to(page: str, after_own_data: Path, tmp_path: Path, forks: Forks, base: Path) -> None:
     folder = tmp_path / "f"
     shutil.copytree(after_own_data, folder, symlinks=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from faults import template, trial
 from faults.points import POINTS
 from faults.trial import Ending, Kill
 from support.forked import QUIET, Forks
+from support.once import once
 from support.project import finetide
 
 Known = tuple[Path, Ending, float]
@@ -19,17 +22,22 @@ Known = tuple[Path, Ending, float]
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Known:
     """A fresh project, how a run of it ends when nobody kills it, and its seconds."""
-    folder = tmp_path_factory.mktemp("kills")
-    made = template.fresh(folder / "fresh")
-    expected, seconds, _ = trial.undisturbed(forks, made, folder / "undisturbed")
-    return made, expected, seconds
+
+    def make(folder: Path) -> None:
+        made = template.fresh(folder / "fresh")
+        expected, seconds, _ = trial.undisturbed(forks, made, folder / "undisturbed")
+        (folder / "known.json").write_text(json.dumps([asdict(expected), seconds]))
+
+    folder = once(tmp_path_factory, "kills", make)
+    expected, seconds = json.loads((folder / "known.json").read_text())
+    return folder / "fresh", Ending(**expected), seconds
 
 
 def holds(found: trial.Trial) -> None:
     assert not found.wrong, f"{found.struck}\n{found.wrong}\n{found.log}"
 
 
-@pytest.mark.parametrize("number", [11, 12, 15])
+@pytest.mark.parametrize("number", [11, *(pytest.param(number, marks=pytest.mark.slow) for number in (12, 15))])
 def test_a_kill_at_a_random_time(number: int, known: Known, forks: Forks, tmp_path: Path) -> None:
     made, expected, seconds = known
     kill = harness.plan(number, seconds, 1)
@@ -37,7 +45,14 @@ def test_a_kill_at_a_random_time(number: int, known: Known, forks: Forks, tmp_pa
     holds(trial.run_trial(forks, made, tmp_path / "t", kill, expected))
 
 
-@pytest.mark.parametrize("point", ["dvc.lock half", "cache copy", "checkpoint kept", "ledger written", "alias begun"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "dvc.lock half",
+        "ledger written",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("cache copy", "checkpoint kept", "alias begun")),
+    ],
+)
 def test_a_kill_at_a_point(point: str, known: Known, forks: Forks, tmp_path: Path) -> None:
     assert point in POINTS
     made, expected, _ = known

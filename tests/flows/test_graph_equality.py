@@ -69,7 +69,7 @@ async def recorded_edges(flow_run_id: Any) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 def test_tasks_and_edges_are_dvcs(tmp_path: Path, seed: int) -> None:
     import asyncio
 

@@ -21,7 +21,17 @@ def test_every_encoder_is_here() -> None:
     assert models == ENCODERS - like_roberta
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# One for each kind of tokenizer and of positions; CI takes them all.
+QUICK = ("Bert", "Roberta", "ModernBert")
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("Bert", "Roberta", "ModernBert")))
+        for name in FAMILIES
+    ],
+)
 def test_the_file_of_each_family_says_what_the_model_says(family: str, tmp_path: Path) -> None:
     micro_base(tmp_path / "base", layers=1, family=family)
     built = TASK.build(tmp_path / "base", ModelSettings(tuple(sorted(LABELS)), MAX_LENGTH, "mean", 0.0), seed=1)
