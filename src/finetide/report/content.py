@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -72,14 +72,32 @@ def training_charts(facts: Facts) -> list[Markup]:
     if steps is None:
         return []
     boundaries = phase_starts(facts)
+    adapted = [phase.index for phase in facts.training.phases if phase.kind == "adapt"] if facts.training else []
+    curve = of_labels(facts.curve, adapted)
     drawn = []
     for title, part, share in (("Loss", "loss", False), ("Accuracy", "accuracy", True)):
-        series = {name.replace("_", " "): values for name, values in facts.curve.items() if part in name}
+        series = {name.replace("_", " "): values for name, values in curve.items() if part in name}
         drawn.append(charts.curves(title, steps, series, boundaries=boundaries, percent=share))
     watched = {"accuracy gap": "gap", "ECE of validation": "validation_ece"}
-    series = {name: facts.curve[column] for name, column in watched.items() if column in facts.curve}
+    series = {name: curve[column] for name, column in watched.items() if column in curve}
     drawn.append(charts.curves("Overfitting", steps, series, boundaries=boundaries, percent=True))
     return [chart for chart in drawn if chart]
+
+
+def of_labels(
+    curve: Mapping[str, Sequence[float | None]], adapted: Collection[int]
+) -> dict[str, Sequence[float | None]]:
+    """The curve without what an adapt phase measured: its loss and accuracy are of masked words, on another scale.
+
+    Args: adapted: indices of the adapt phases.
+    """
+    phases = curve.get("phase", [])
+    return {
+        name: values
+        if name in ("step", "epoch", "phase", "learning_rate")
+        else [None if phase in adapted else value for value, phase in zip(values, phases, strict=True)]
+        for name, values in curve.items()
+    }
 
 
 def phase_starts(facts: Facts) -> dict[str, float]:

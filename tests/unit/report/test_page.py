@@ -12,7 +12,7 @@ from finetide.contracts.gate import Approval
 from finetide.errors import IntegrityError, ProjectError
 from finetide.evaluation.score import score
 from finetide.report import build, write
-from finetide.report.content import phase_starts
+from finetide.report.content import of_labels, phase_starts
 from finetide.report.gather import gather
 from support.artifacts import LABELS, Artifacts, digest
 
@@ -286,3 +286,11 @@ def test_more_labels_than_are_shown_fold_away(finished, monkeypatch):
     page = Page(build(finished.root, "tickets"))
     assert re.search(r"the \d+ with fewer rows", page.text)
     assert all(label in page.text for label in LABELS)
+
+
+def test_what_an_adapt_phase_measures_is_in_no_curve_of_labels():
+    curve = {"step": [0.0, 4.0, 8.0], "phase": [0.0, 0.0, 1.0], "validation_accuracy": [0.1, 0.2, 0.8]}
+    found = of_labels(curve, [0])
+    assert found["validation_accuracy"] == [None, None, 0.8]
+    assert found["step"] == curve["step"]
+    assert of_labels(curve, [])["validation_accuracy"] == curve["validation_accuracy"]
