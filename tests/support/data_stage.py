@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ruamel.yaml import YAML
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -18,6 +16,7 @@ from finetide.contracts.rows import Role
 from finetide.contracts.window import ChampionPin, Window, WindowFile
 from finetide.data.suites import default_suite
 from finetide.files import sha256_file, write_json
+from support.project import edit_params
 
 PROJECT = Path(__file__).parents[2]
 MODEL = "tickets"
@@ -38,13 +37,12 @@ class DataProject:
 
     def params(self, **sections: dict[str, Any]) -> None:
         """Change settings, e.g. ``params(validate={"min_rows_per_label": 1})``."""
-        yaml, path = YAML(), self.root / "params.yaml"
-        document = yaml.load(path.read_text(encoding="utf-8"))
-        for section, values in sections.items():
-            document["models"][MODEL][section].update(values)
-        stream = StringIO()
-        yaml.dump(document, stream)
-        path.write_text(stream.getvalue(), encoding="utf-8")
+
+        def change(model: Any) -> None:
+            for section, values in sections.items():
+                model[section].update(values)
+
+        edit_params(self.root, change, MODEL)
 
     def add(self, name: str, content: str | bytes, role: Role = "reference") -> None:
         path = self.raw / name

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ruamel.yaml import YAML
 
 from finetide import tasks
 from finetide.config.stage import Stage
@@ -20,6 +18,7 @@ from finetide.files import tree_hashes
 from finetide.task import ModelSettings
 from support.messages import LABELS, rows
 from support.micro import micro_base
+from support.project import edit_params
 
 ROOT = Path(__file__).parents[2]
 MODEL = "tickets"
@@ -75,13 +74,11 @@ class Project:
         self.rows(table())
 
     def params(self, **sections: dict[str, Any]) -> None:
-        yaml, path = YAML(), self.root / "params.yaml"
-        document = yaml.load(path.read_text(encoding="utf-8"))
-        for section, values in sections.items():
-            document["models"][MODEL][section].update(values)
-        stream = StringIO()
-        yaml.dump(document, stream)
-        path.write_text(stream.getvalue(), encoding="utf-8")
+        def change(model: Any) -> None:
+            for section, values in sections.items():
+                model[section].update(values)
+
+        edit_params(self.root, change, MODEL)
 
     def dep(self, name: str) -> Path:
         path = self.root / Stage.open(self.root, "train", MODEL).files.deps[name]

@@ -38,9 +38,9 @@ def bootstrap(
     chance: np.random.Generator,
 ) -> Interval:
     """Args: truth, predicted: label indices below ``labels``, shape [rows], at least one row."""
-    value = float(metric(count(truth, predicted, labels)))
-    draws = [metric(one) for (one,) in _resample(truth, [predicted], labels, resamples, chance)]
-    return _interval(value, np.concatenate(draws), confidence)
+    return mean_bootstrap(
+        truth, [predicted], labels=labels, metric=metric, resamples=resamples, confidence=confidence, chance=chance
+    )
 
 
 def paired_bootstrap(
@@ -55,9 +55,10 @@ def paired_bootstrap(
     chance: np.random.Generator,
 ) -> Interval:
     """Metric of ``first`` minus metric of ``second``, both predictions of the same rows, shape [rows] each."""
-    value = float(metric(count(truth, first, labels)) - metric(count(truth, second, labels)))
-    draws = [metric(one) - metric(two) for one, two in _resample(truth, [first, second], labels, resamples, chance)]
-    return _interval(value, np.concatenate(draws), confidence)
+    return mean_bootstrap(
+        truth, [first], minus=[second], labels=labels, metric=metric, resamples=resamples, confidence=confidence,
+        chance=chance,
+    )  # fmt: skip
 
 
 def mean_bootstrap(

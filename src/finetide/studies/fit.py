@@ -76,7 +76,7 @@ def finished(bench: Bench, job: Job, *, clock: Clock = time.monotonic) -> tuple[
             return FinishedRun.read(path), True
         except IntegrityError:  # torn, or of an older Finetide
             path.unlink()
-    work = folder(bench.stage.root, bench.model) / "work" / key
+    work = folder(bench.stage.root, bench.model) / "unfinished" / key
     shutil.rmtree(work, ignore_errors=True)
     _warm_up(bench.stage.task, bench.starts["base"], bench.labels)
     try:

@@ -54,5 +54,5 @@ def alone(root: Path, model: str) -> Iterator[None]:
                 "another study of this model is at work", where=str(home / "lock"), fix="wait until it is done"
             ) from error
         sweep(home / "runs")
-        shutil.rmtree(home / "work", ignore_errors=True)  # of a study that was killed
+        shutil.rmtree(home / "unfinished", ignore_errors=True)  # of a study that was killed
         yield
