@@ -81,13 +81,25 @@ class Trainable(Protocol):
 
     draws: bool
 
+    def packs(self, built: Built) -> bool:
+        """Whether `collate` can put several examples into one row of a batch without changing any output."""
+
     def collate(
-        self, built: Built, examples: Examples, index: Sequence[int], *, seed: int | None = None
+        self,
+        built: Built,
+        examples: Examples,
+        index: Sequence[int],
+        *,
+        seed: int | None = None,
+        width: int | None = None,
     ) -> dict[str, torch.Tensor]:
         """A padded batch of the chosen examples, with ``targets`` [batch] int64 beside the model's inputs.
 
-        Args: seed: of what is drawn for this batch, such as masks; None: the same each time, for scoring.
-        """
+        Args:
+            seed: of what is drawn for this batch, such as masks; None: the same each time, for scoring.
+            width: put examples behind one another into rows of so many tokens, or of the longest example's; None: each
+                into a row of its own. Either way outputs and losses are one an example, in the order of ``index``.
+        """  # fmt: skip
 
     def outputs(self, module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """What the model predicts, for a classifier logits of shape [batch, labels], float32."""

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from finetide.config.params import ModelParams
-from finetide.config.train import AdaptPhase, AveragePhase, ProbePhase, TunePhase
+from finetide.config.train import AdaptPhase, AveragePhase, ProbePhase, SoupPhase, TunePhase
 from finetide.errors import InputError
 
 UNITS = {
@@ -30,6 +30,7 @@ UNITS = {
 }
 PHASES: dict[str, type[BaseModel]] = {
     "probe": ProbePhase, "tune": TunePhase, "adapt": AdaptPhase, "average": AveragePhase,
+    "soup": SoupPhase,
 }  # fmt: skip
 
 

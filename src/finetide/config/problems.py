@@ -12,7 +12,7 @@ from finetide.config.base import PATTERN_WORDS
 
 # What pydantic puts into a location that is no key of the file: tags of unions, the kind of a failed branch.
 _NO_KEYS = re.compile(
-    r"(probe|tune|adapt|average|constrained-str|float|constrained-float|literal\[.*\]|policy-\w+|function-\w+\[.*\]|\[key\])"
+    r"(probe|tune|adapt|average|soup|constrained-str|float|constrained-float|literal\[.*\]|policy-\w+|function-\w+\[.*\]|\[key\])"
 )
 _KINDS = {
     "int_type": "must be a whole number",

@@ -232,7 +232,17 @@ class AveragePhase(Section):
     shares: Annotated[list[OpenShare], Field(min_length=1)] = Field(description="of the second phase's weights, to try")
 
 
-Phase = Annotated[ProbePhase | TunePhase | AdaptPhase | AveragePhase, Field(discriminator="kind")]
+class SoupPhase(Section):
+    """The mean of a tune phase's best checkpoints; each stays in it only if validation is better with it."""
+
+    kind: Literal["soup"] = Field(description="the mean of a phase's best checkpoints")
+    of: PositiveInt = Field(description="number of an earlier tune phase, the first phase being 1")
+    size: Annotated[int, Field(ge=2, le=10)] = Field(
+        description="checkpoints to try, the phase's best; each takes as much disk as the weights that learn"
+    )
+
+
+Phase = Annotated[ProbePhase | TunePhase | AdaptPhase | AveragePhase | SoupPhase, Field(discriminator="kind")]
 LABELLED_KINDS = ("probe", "tune")
 
 
@@ -259,6 +269,10 @@ class TrainParams(Section):
     )
     batch_rows: PositiveInt = Field(description="rows an optimizer step")
     batch_tokens: PositiveInt = Field(description="padded tokens a forward pass; larger batches are accumulated")
+    packing: Literal["auto", "always", "never"] = Field(
+        description="several texts in one row of a batch instead of padding, with the same result; auto: where it is"
+        " faster"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(description="auto: bf16 where the machine computes in it")
     prefix_cache_gib: NotNegative = Field(
         description="disk for activations of frozen blocks, which then run once and not in every epoch; 0: none"
@@ -288,6 +302,8 @@ class TrainParams(Section):
         if not set(kinds) & set(LABELLED_KINDS):
             raise ValueError("none of the phases learns the labels; add one of kind probe or tune")
         for place, phase in enumerate(phases):
+            if isinstance(phase, SoupPhase) and (phase.of > place or kinds[phase.of - 1] != "tune"):
+                raise ValueError(f"phase {place + 1} is a soup of phase {phase.of}; name a tune phase before it")
             if not isinstance(phase, AveragePhase):
                 continue
             first, second = phase.between

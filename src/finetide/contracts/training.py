@@ -13,7 +13,7 @@ class PhaseReport(Contract):
     e.g. which precision and why, which L2 won, why the phase ended."""
 
     index: int
-    kind: Literal["probe", "tune", "adapt", "average"]
+    kind: Literal["probe", "tune", "adapt", "average", "soup"]
     steps: int
     epochs: float
     rows_seen: int

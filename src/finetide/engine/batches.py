@@ -32,6 +32,21 @@ def cut(order: Sequence[int], lengths: Ints, budget: int) -> Iterator[list[int]]
         yield batch
 
 
+def cut_packed(order: Sequence[int], lengths: Ints, budget: int) -> Iterator[list[int]]:
+    """Cut ``order`` into runs of at most ``budget`` tokens without padding, and at least one row."""
+    batch: list[int] = []
+    tokens = 0
+    for place in order:
+        length = int(lengths[place])
+        if batch and tokens + length > budget:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(place)
+        tokens += length
+    if batch:
+        yield batch
+
+
 def epoch(lengths: Ints, rows: int, rng: np.random.Generator, *, pool: int = 50) -> list[list[int]]:
     """Batches of ``rows`` rows for one pass, in random order, of like length.
 
@@ -45,3 +60,9 @@ def epoch(lengths: Ints, rows: int, rng: np.random.Generator, *, pool: int = 50)
         part = part[np.argsort(lengths[part], kind="stable")]
         batches += [part[first : first + rows].tolist() for first in range(0, len(part), rows)]
     return [batches[place] for place in rng.permutation(len(batches))]
+
+
+def padding(lengths: Ints, batches: Sequence[Sequence[int]]) -> float:
+    """Share of padding among the tokens of padded batches, 0 to 1."""
+    padded = sum(len(batch) * int(lengths[np.asarray(batch)].max()) for batch in batches)
+    return 1.0 - sum(int(lengths[np.asarray(batch)].sum()) for batch in batches) / max(padded, 1)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetide.engine import auto, checkpoint, overfit, probe
-from finetide.engine.average import average
+from finetide.engine import auto, checkpoint, overfit, probe, remembered
+from finetide.engine.average import average, soup
 from finetide.engine.inference import embed
 from finetide.engine.precision import choose, choose_device
 from finetide.engine.progress import Curve, say
@@ -26,6 +26,7 @@ from finetide.engine.specs import (
     ProbeSpec,
     Score,
     Settings,
+    SoupSpec,
     TuneSpec,
 )
 from finetide.engine.tune import Store, Tuner
@@ -105,6 +106,8 @@ def train(
             done.probe = done.probe or found
         elif isinstance(spec, AverageSpec):
             result, state = average(task, built, data, spec, settings, curve, done.states, index)
+        elif isinstance(spec, SoupSpec):
+            result, state = soup(task, built, data, spec, settings, curve, done.remembered[spec.of], index)
         elif spec.objective is not None:
             result, state, proof = _adapt(
                 task, built, data, spec, settings, curve, index, len(phases), done.store(store, initial), initial,
@@ -116,6 +119,8 @@ def train(
             tuner = Tuner(task, built, data, spec, settings, index, len(phases))
             result, state, proof = tuner.run(curve, done.store(store, initial), continued)
             done.prove(proof)
+            if spec.remember:
+                done.remembered[index] = tuner.memory.best
         say(index, result)
         done.take(index, result, state)
         done.save(index, curve, store, initial)
@@ -126,12 +131,14 @@ def train(
 
 class _Done:
     """Finished phases, and the best weights among them. ``states``: what phases handed on that are averaged later.
-    ``chosen``: what ``layers: auto`` came to, by phase."""
+    ``remembered``: checkpoints of phases of which a soup is made later. ``chosen``: what ``layers: auto`` came to, by
+    phase."""
 
     def __init__(self, wanted: frozenset[int]) -> None:
         self.results: list[PhaseResult] = []
         self.wanted = wanted
         self.states: dict[int, State] = {}
+        self.remembered: dict[int, list[remembered.Remembered]] = {}
         self.kept = 0
         self.best: State | None = None
         self.state: State | None = None
@@ -156,6 +163,10 @@ class _Done:
         done.kept, done.proof = carried["kept"], carried["proof"]
         done.states = {
             int(place): {**initial, **checkpoint.unpack(f"state {place}", tensors)} for place in carried["states"]
+        }
+        done.remembered = {
+            int(place): remembered.unpack(f"soup {place}", entries, tensors, initial)
+            for place, entries in carried["remembered"].items()
         }
         if carried["candidate"]:
             done.best = {**initial, **checkpoint.unpack("done", tensors)}
@@ -191,6 +202,8 @@ class _Done:
             tensors |= checkpoint.pack("done", checkpoint.delta(self.best, initial))
         for place, state in self.states.items():
             tensors |= checkpoint.pack(f"state {place}", checkpoint.delta(state, initial))
+        for place, kept in self.remembered.items():
+            tensors |= remembered.pack(f"soup {place}", kept, initial)
         if self.state is not None:
             tensors |= checkpoint.pack("last", checkpoint.delta(self.state, initial))
         found = None
@@ -203,6 +216,7 @@ class _Done:
             "kept": self.kept,
             "candidate": self.best is not None,
             "states": sorted(self.states),
+            "remembered": {str(place): remembered.told(kept) for place, kept in self.remembered.items()},
             "chosen": self.chosen,
             "proof": self.proof,
             "probe": found,

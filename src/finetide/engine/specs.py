@@ -34,7 +34,8 @@ class ProbeSpec:
 @dataclass(frozen=True)
 class TuneSpec:
     """Exactly one of ``epochs`` and ``steps`` is given. ``objective``: None is the task's own loss; another one is
-    trained on ``Data.inputs[rows]``. ``decisions``: what was decided before the phase began, one line each."""
+    trained on ``Data.inputs[rows]``. ``decisions``: what was decided before the phase began, one line each.
+    ``remember``: of how many evaluations, the best ones, the weights are kept for a soup."""
 
     policy: Policy
     epochs: int | None
@@ -50,6 +51,7 @@ class TuneSpec:
     objective: str | None = None
     rows: str | None = None
     decisions: tuple[str, ...] = ()
+    remember: int = 0
 
     @property
     def kind(self) -> str:
@@ -67,13 +69,21 @@ class AverageSpec:
     shares: tuple[float, ...]
 
 
-PhaseSpec = ProbeSpec | TuneSpec | AverageSpec
+@dataclass(frozen=True)
+class SoupSpec:
+    """``of``: index of the tune phase whose ``size`` best checkpoints are mixed."""
+
+    of: int
+    size: int
+
+
+PhaseSpec = ProbeSpec | TuneSpec | AverageSpec | SoupSpec
 
 
 @dataclass(frozen=True)
 class Settings:
     """``feature_cache``: folder for embeddings of frozen models, ``prefix_cache``: for activations of frozen prefixes,
-    which may take ``prefix_cache_gib`` of disk; or None."""
+    which may take ``prefix_cache_gib`` of disk; or None. ``packing``: auto, always or never."""
 
     seed: int
     batch_rows: int
@@ -83,6 +93,7 @@ class Settings:
     feature_cache: Path | None
     prefix_cache: Path | None = None
     prefix_cache_gib: float = 0.0
+    packing: str = "never"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from finetide.engine import batches, checkpoint, overfit, prefix, schedule
+from finetide.engine import batches, checkpoint, overfit, packed, prefix, remembered, schedule
 from finetide.engine.inference import Around, nowhere, predict
 from finetide.engine.precision import choose, choose_device
 from finetide.engine.progress import Curve, Progress
@@ -25,6 +25,7 @@ from finetide.engine.specs import (
     evaluation_steps,
     steps_per_epoch,
 )
+from finetide.engine.tables import Tables
 from finetide.errors import ConfigError, MachineError
 from finetide.layers import lora
 from finetide.layers.course import course
@@ -104,9 +105,12 @@ class Tuner:
         mixed = "bf16" if self.precision.name == "bf16" else "no"
         self.accelerator = Accelerator(mixed_precision=mixed, cpu=self.device.type == "cpu")
         self.names: list[str] = []
+        self.tables = Tables(task, built, data.train)
         self.optimizer = self._optimizer()
+        self.width, self.packing = packed.decide(task, built, data.train, self._order(0), settings.packing)
         self.around_train: Around = nowhere
         self.around_validation: Around = nowhere
+        self.memory = remembered.Memory(spec.remember)
 
     def run(
         self, curve: Curve, store: Store, resumed: tuple[State, dict[str, Any]] | None
@@ -122,13 +126,15 @@ class Tuner:
         if resumed is not None:
             at, best = self._restore(*resumed, store.initial)
         with self.adapted, frozen(self.module, self.course.plan.frozen) as held:
-            told = self._keep_prefix(held.proof)
+            lines = self._keep_prefix(held.proof)
             if resumed is None:
                 torch.manual_seed(derive(self.settings.seed, "dropout", self.index))
                 best.update(self._snapshot())
-                lines = self.course.plan.lines
-                at.decisions = [*self.spec.decisions, *lines, f"{self.precision.name}: {self.precision.reason}", *told]
+                number_format = f"{self.precision.name}: {self.precision.reason}"
+                lines += [*self.packing, *(table.line for table in self.tables.active)]
+                at.decisions = [*self.spec.decisions, *self.course.plan.lines, number_format, *lines]
                 at.best = self._evaluate(at, curve)
+                self.memory.add(at.step, at.best, lambda: dict(best))
                 at.watch.look(curve.rows[-1], self.spec.overfit_gap, better=True)
             else:
                 checkpoint.set_random_state(checkpoint.unpack("random", resumed[0]))  # hooks and kept prefixes may draw
@@ -171,9 +177,11 @@ class Tuner:
             return
         moments = checkpoint.optimizer_tensors(self.optimizer, self.names)
         held.change(self.course.plan.frozen)
+        known = list(self.tables.active)
         self.optimizer = self._optimizer()
         checkpoint.set_optimizer(self.optimizer, self.names, moments)
-        at.decisions += [f"after step {at.step}: {change}", *self._keep_prefix(held.proof)]
+        new = [table.line for table in self.tables.active if table not in known]
+        at.decisions += [f"after step {at.step}: {change}", *self._keep_prefix(held.proof), *new]
         self.module.train()
 
     def _loop(self, at: Progressed, best: State, curve: Curve, store: Store, held: Held) -> None:
@@ -214,6 +222,7 @@ class Tuner:
         self.accelerator.clip_grad_norm_(self._parameters(), self.spec.max_gradient_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.tables.give()
         at.step += 1
         at.rates += rate
         at.rows_seen += len(rows)
@@ -251,11 +260,13 @@ class Tuner:
         examples = self.data.train
         summed = 0.0
         by_length = sorted(rows, key=lambda row: -int(examples.lengths[row]))
-        for index in batches.cut(by_length, examples.lengths, tokens):
+        width = self.width if self.around_train is nowhere else None  # what is kept of a prefix is kept by row
+        cut = batches.cut if width is None else batches.cut_packed
+        for index in cut(by_length, examples.lengths, tokens):
             seed = derive(self.settings.seed, "inputs", self.index, step)
-            collated = self.task.collate(self.built, examples, index, seed=seed)
+            collated = self.task.collate(self.built, examples, index, seed=seed, width=width)
             batch = {name: value.to(self.device) for name, value in collated.items()}
-            with self.accelerator.autocast(), self.around_train(index):
+            with self.accelerator.autocast(), self.tables.standing_in(), self.around_train(index):
                 outputs = self.task.outputs(self.module, batch)
             loss = self.task.loss(outputs.float(), batch).sum() / len(rows)
             self.accelerator.backward(loss)
@@ -293,7 +304,9 @@ class Tuner:
             at.best, at.best_step, at.without_gain = score, at.step, 0
             best.clear()
             best.update(self._snapshot())
+            self.memory.add(at.step, score, lambda: dict(best))
             return
+        self.memory.add(at.step, score, self._snapshot)
         at.without_gain += 1
         if at.without_gain >= self.spec.patience and at.step < self.total:
             at.ended = f"ended early at step {at.step}: {at.without_gain} evaluations without a better validation score"
@@ -319,7 +332,7 @@ class Tuner:
     def _optimizer(self) -> torch.optim.AdamW:
         """For the plan in force; ``names`` are its parameters, in the order of its groups."""
         self.names = list(self.course.plan.trainable)
-        parameters = dict(self.module.named_parameters())
+        parameters = self.tables.learn(self.names)  # anew: the weights may be a checkpoint's now
         groups = [
             {
                 "params": [parameters[name] for name in group.names],
@@ -359,7 +372,9 @@ class Tuner:
         }
         held, course_state = self.course.state()
         tensors |= checkpoint.pack("course", checkpoint.delta(held, store.initial))
-        state = {"phase": self.index, "progress": at.as_json(), "course": course_state}
+        tensors |= remembered.pack("soup", self.memory.best, store.initial)
+        soup = remembered.told(self.memory.best)
+        state = {"phase": self.index, "progress": at.as_json(), "course": course_state, "soup": soup}
         store.save(self._number(at), tensors, state, curve)
 
     def _number(self, at: Progressed) -> int:
@@ -371,6 +386,7 @@ class Tuner:
         self.course.restore({**initial, **checkpoint.unpack("course", tensors)}, state["course"])
         self.optimizer = self._optimizer()
         checkpoint.set_optimizer(self.optimizer, self.names, checkpoint.unpack("optimizer", tensors))
+        self.memory.best = remembered.unpack("soup", state["soup"], tensors, initial)
         return Progressed.from_json(state["progress"]), {**initial, **checkpoint.unpack("best", tensors)}
 
 

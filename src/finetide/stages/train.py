@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from safetensors.numpy import save_file
 from finetide import base, tasks
 from finetide.config.adapters import AdapterPolicy
 from finetide.config.stage import Stage
-from finetide.config.train import AdaptPhase, AveragePhase, LayerPolicy, LayerRule, ProbePhase, TrainParams
+from finetide.config.train import AdaptPhase, AveragePhase, LayerPolicy, LayerRule, ProbePhase, SoupPhase, TrainParams
 from finetide.contracts.bundle import Manifest
 from finetide.contracts.label_issues import LabelIssues
 from finetide.contracts.rows import ROW_COLUMNS
@@ -24,7 +25,7 @@ from finetide.engine.checkpoint import Checkpoints
 from finetide.engine.inference import embed
 from finetide.engine.loop import Result, train
 from finetide.engine.progress import Curve
-from finetide.engine.specs import AverageSpec, Data, PhaseSpec, ProbeSpec, Settings, TuneSpec
+from finetide.engine.specs import AverageSpec, Data, PhaseSpec, ProbeSpec, Settings, SoupSpec, TuneSpec
 from finetide.errors import IntegrityError, ProjectError
 from finetide.evaluation import label_issues
 from finetide.evaluation.align import align
@@ -147,6 +148,12 @@ def phase_specs(params: TrainParams) -> list[PhaseSpec]:
             first, second = phase.between
             specs.append(AverageSpec((first - 1, second - 1), tuple(phase.shares)))
             continue
+        if isinstance(phase, SoupPhase):
+            tuned = specs[phase.of - 1]
+            assert isinstance(tuned, TuneSpec)
+            specs[phase.of - 1] = replace(tuned, remember=max(tuned.remember, phase.size))
+            specs.append(SoupSpec(phase.of - 1, phase.size))
+            continue
         plain = phase.model_dump(exclude={"kind", "layers", "duration"})
         policy = layer_policy(phase.layers)
         specs.append(TuneSpec(policy=policy, epochs=phase.duration.epochs, steps=phase.duration.steps, **plain))
@@ -205,6 +212,7 @@ def engine_settings(stage: Stage, params: TrainParams) -> Settings:
         feature_cache=stage.root / ".finetide" / "cache" / "features",
         prefix_cache=stage.root / ".finetide" / "cache" / "prefix",
         prefix_cache_gib=params.prefix_cache_gib,
+        packing=params.packing,
     )
 
 

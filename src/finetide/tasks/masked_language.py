@@ -85,13 +85,25 @@ class MaskedLanguage:
         module = MaskedModel(encoder, has_types=built.preprocessor.has_types)
         return replace(built, module=module.train(built.module.training))
 
+    def packs(self, built: Built) -> bool:
+        """Never: the loss is a row's mean, and a row would be several texts."""
+        del built
+        return False
+
     def collate(
-        self, built: Built, examples: Examples, index: Sequence[int], *, seed: int | None = None
+        self,
+        built: Built,
+        examples: Examples,
+        index: Sequence[int],
+        *,
+        seed: int | None = None,
+        width: int | None = None,
     ) -> dict[str, torch.Tensor]:
         """``targets`` [batch, longest] int64: the token that stood at each chosen place, -100 elsewhere.
 
         Without a seed a row's places are drawn from its own tokens: the same in every scoring.
-        """
+        """  # fmt: skip
+        assert width is None, "see packs"
         longest = max(len(examples.inputs[place]) for place in index)
         ids = np.full((len(index), longest), built.preprocessor.pad_token_id, dtype=np.int64)
         mask = np.zeros((len(index), longest), dtype=np.int64)

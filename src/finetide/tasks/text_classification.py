@@ -21,7 +21,7 @@ from finetide.base import SHIFTED_POSITIONS
 from finetide.errors import BaseModelError, ConfigError, DataError
 from finetide.files import write_json
 from finetide.task import Built, Examples, ExportSpec, ModelSettings, Objective
-from finetide.tasks import heads, vocabulary
+from finetide.tasks import heads, packing, vocabulary
 from finetide.tasks.masked_language import MaskedLanguage
 from finetide.text import encode, load_tokenizer
 
@@ -32,6 +32,8 @@ ENCODERS = frozenset(
     {"bert", "camembert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta"}
 )
 WITHOUT_SDPA = frozenset({"deberta-v2", "mpnet"})
+# They take positions and a mask of who sees whom. DistilBERT takes no positions, ModernBERT's local layers no mask.
+PACKABLE = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
 Batch = Mapping[str, torch.Tensor]
 
 
@@ -72,9 +74,34 @@ class Classifier(nn.Module):
             pooled = (hidden.float() * attention_mask.unsqueeze(-1)).sum(1)
         return nn.functional.normalize(pooled, dim=1) * self.length
 
+    def packed_features(
+        self, input_ids: torch.Tensor, positions: torch.Tensor, segments: torch.Tensor, starts: torch.Tensor
+    ) -> torch.Tensor:
+        """As `features`, of texts that lie behind one another in rows.
+
+        Args:
+            input_ids, positions: [rows, width] int64.
+            segments: [rows, width] int64, the number of the text that a token is of, -1 at padding.
+            starts: [batch] int64, where each text starts, counted over all rows.
+        """
+        types = {"token_type_ids": torch.zeros_like(input_ids)} if self.has_types else {}
+        mask = segments[:, None, :, None] == segments[:, None, None, :]  # a token sees its own text only
+        found = self.encoder(input_ids=input_ids, attention_mask=mask, position_ids=positions, **types)
+        hidden = found.last_hidden_state.flatten(0, 1).float()
+        if self.pooling == "cls":
+            pooled = hidden[starts]
+        else:
+            owners = torch.where(segments < 0, len(starts), segments).flatten()
+            pooled = hidden.new_zeros(len(starts) + 1, hidden.shape[1]).index_add(0, owners, hidden)[:-1]
+        return nn.functional.normalize(pooled, dim=1) * self.length
+
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Logits, [batch, labels]."""
-        logits: torch.Tensor = self.head(self.dropout(self.features(input_ids, attention_mask)))
+        return self.logits(self.features(input_ids, attention_mask))
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """[batch, hidden] → [batch, labels]."""
+        logits: torch.Tensor = self.head(self.dropout(features))
         return logits.float()
 
 
@@ -135,27 +162,46 @@ class TextClassification:
         lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
         return Examples(tuple(rows["row_id"]), tokens, lengths, targets)
 
+    def packs(self, built: Built) -> bool:
+        return _model_type(built) in PACKABLE
+
     def collate(
-        self, built: Built, examples: Examples, index: Sequence[int], *, seed: int | None = None
+        self,
+        built: Built,
+        examples: Examples,
+        index: Sequence[int],
+        *,
+        seed: int | None = None,
+        width: int | None = None,
     ) -> dict[str, torch.Tensor]:
-        """``input_ids`` and ``attention_mask`` [batch, longest] int64, ``targets`` [batch] int64. Nothing is drawn."""
+        """``targets`` [batch] int64 beside ``input_ids`` and ``attention_mask`` [batch, longest] int64, or beside what
+        `Classifier.packed_features` takes. Nothing is drawn."""  # fmt: skip
         del seed
-        longest = max(len(examples.inputs[place]) for place in index)
-        ids = np.full((len(index), longest), built.preprocessor.pad_token_id, dtype=np.int64)
+        targets = torch.from_numpy(examples.targets[np.asarray(index)])
+        texts = [examples.inputs[place] for place in index]
+        padding = built.preprocessor.pad_token_id
+        if width is not None:
+            first = padding + 1 if _model_type(built) in SHIFTED_POSITIONS else 0
+            return {**packing.pack(texts, width, padding, first), "targets": targets}
+        longest = max(map(len, texts))
+        ids = np.full((len(index), longest), padding, dtype=np.int64)
         mask = np.zeros((len(index), longest), dtype=np.int64)
-        for row, place in enumerate(index):
-            tokens = examples.inputs[place]
+        for row, tokens in enumerate(texts):
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
-        targets = torch.from_numpy(examples.targets[np.asarray(index)])
         return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "targets": targets}
 
     def features(self, module: nn.Module, batch: Batch) -> torch.Tensor:
+        """Of a padded or of a packed batch."""
+        if "segments" in batch:
+            names = ("input_ids", "positions", "segments", "starts")
+            packed: torch.Tensor = module.packed_features(*(batch[name] for name in names))  # type: ignore[operator]
+            return packed
         found: torch.Tensor = module.features(batch["input_ids"], batch["attention_mask"])  # type: ignore[operator]
         return found
 
     def outputs(self, module: nn.Module, batch: Batch) -> torch.Tensor:
-        logits: torch.Tensor = module(batch["input_ids"], batch["attention_mask"])
+        logits: torch.Tensor = module.logits(self.features(module, batch))  # type: ignore[operator]
         return logits
 
     def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -182,6 +228,11 @@ class TextClassification:
             dynamic={"input_ids": axes, "attention_mask": axes},
             output="logits",
         )
+
+
+def _model_type(built: Built) -> str:
+    encoder: Any = built.module.get_submodule("encoder")
+    return str(encoder.config.model_type)
 
 
 def _check_architecture(weights: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from finetide.config.load import check, read_yaml
 from finetide.config.params import Params
-from finetide.engine.specs import AverageSpec, ProbeSpec, TuneSpec
+from finetide.engine.specs import AverageSpec, ProbeSpec, SoupSpec, TuneSpec
 from finetide.errors import ConfigError
 from finetide.layers.policies import Adapting, Named
 from finetide.layers.rules import Adapter, Rule
@@ -120,6 +120,18 @@ def average(first: int, second: int, *shares: float) -> dict[str, Any]:
     return {"kind": "average", "between": [first, second], "shares": list(shares or (0.5,))}
 
 
+def soup(of: int, size: int = 3) -> dict[str, Any]:
+    return {"kind": "soup", "of": of, "size": size}
+
+
+def test_a_soup_lets_its_phase_remember() -> None:
+    train = with_phases(["probe", "tune", soup(2), soup(2, 2)]).models["tickets"].train
+    _, tune, larger, smaller = phase_specs(train)
+    assert isinstance(tune, TuneSpec)
+    assert tune.remember == 3
+    assert (larger, smaller) == (SoupSpec(1, 3), SoupSpec(1, 2))
+
+
 def test_phases_as_the_engine_is_told() -> None:
     train = with_phases(["adapt", "probe", "tune", average(2, 3, 0.25, 0.5)]).models["tickets"].train
     adapt, probe, tune, mixed = phase_specs(train)
@@ -139,7 +151,10 @@ def test_phases_as_the_engine_is_told() -> None:
         (["probe", "tune", average(1, 1)], "phase 3 averages phases 1 and 1; name two different ones before it"),
         (["adapt", "probe", average(1, 2)], "phase 3 averages an adapt phase, which has learned no labels"),
         (["probe", "tune", average(1, 2, 1.0)], "phases[2].shares[0]: must be less than 1 (found 1.0)"),
-        (["probe", {"kind": "soup"}], "train.phases[1]"),
+        (["probe", {"kind": "stew"}], "train.phases[1]"),
+        (["probe", "tune", soup(1)], "phase 3 is a soup of phase 1; name a tune phase before it"),
+        (["probe", "tune", soup(3)], "phase 3 is a soup of phase 3; name a tune phase before it"),
+        (["probe", "tune", soup(2, 1)], "phases[2].size: must be greater than or equal to 2 (found 1)"),
     ],
     ids=str,
 )

@@ -10,11 +10,12 @@ import torch
 
 from finetide.engine import average as averaging
 from finetide.engine import tune
-from finetide.engine.average import mix
+from finetide.engine.average import mean, mix
 from finetide.engine.checkpoint import Checkpoints
 from finetide.engine.loop import Result, train
 from finetide.engine.progress import Curve
-from finetide.engine.specs import AverageSpec, Data, PhaseSpec, Score
+from finetide.engine.remembered import Memory, Remembered
+from finetide.engine.specs import AverageSpec, Data, PhaseSpec, Score, SoupSpec
 from finetide.errors import DataError
 from finetide.layers.policies import Adapting, Named
 from finetide.layers.rules import Adapter
@@ -79,7 +80,17 @@ def test_a_frozen_layer_stays_through_adaptation_and_tuning(base: Path, tmp_path
     assert not moved.proof  # frozen while it was tuned, yet adapted before
 
 
-@pytest.mark.parametrize("phases", [[ADAPT, PROBE, spec(epochs=1)], [PROBE, spec(epochs=1), spec(epochs=1), MIX]])
+SOUP = SoupSpec(1, 3)
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [
+        [ADAPT, PROBE, spec(epochs=1)],
+        [PROBE, spec(epochs=1), spec(epochs=1), MIX],
+        [PROBE, spec(epochs=2, remember=3), spec(epochs=1), SOUP],
+    ],
+)
 def test_killed_at_any_step_and_resumed_they_end_byte_equal(
     base: Path, tmp_path: Path, phases: list[PhaseSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,3 +165,52 @@ def test_a_mixture_is_kept_only_if_it_beats_both_ends(
     assert result.score.accuracy == (0.9 if kept else 0.8)
     said = "0.5 is kept" if kept else "no mixture is better than both: none is kept"
     assert result.decisions[1] == said
+
+
+def test_the_best_evaluations_are_remembered_best_first() -> None:
+    memory = Memory(2)
+    for step, accuracy in enumerate([0.5, 0.7, 0.6, 0.7]):
+        memory.add(step, Score(accuracy, 1.0), lambda step=step: {"a": torch.tensor(step)})  # type: ignore[misc]
+    assert [one.step for one in memory.best] == [1, 3]
+    assert [int(one.state["a"]) for one in memory.best] == [1, 3]
+    nothing = Memory(0)
+    nothing.add(0, Score(0.5, 1.0), lambda: pytest.fail("copied for nothing"))
+    assert nothing.best == []
+
+
+def test_a_mean_leaves_equal_weights_to_the_bit() -> None:
+    states = [
+        {"a": torch.tensor([value]), "same": torch.tensor([0.1]), "n": torch.tensor(3)} for value in (0.1, 0.2, 0.6)
+    ]
+    found = mean(states)
+    assert found["a"].item() == pytest.approx(0.3)
+    assert torch.equal(found["same"], states[0]["same"])
+    assert found["n"].item() == 3
+
+
+@pytest.mark.parametrize(
+    ("scores", "inside"),
+    [([0.9, 0.95], [0, 1, 2]), ([0.7, 0.85], [0, 2]), ([0.7, 0.8], [0])],
+    ids=["all", "one", "none"],
+)
+def test_a_checkpoint_stays_in_the_soup_only_if_it_is_better_for_it(
+    base: Path, tmp_path: Path, scores: list[float], inside: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, data = build(base)
+    first = {name: value.clone() for name, value in built.module.state_dict().items()}
+    states = [
+        {name: value + place if value.is_floating_point() else value for name, value in first.items()}
+        for place in range(4)
+    ]
+    remembered = [Remembered(10 - place, Score(0.8 - place / 100, 1.0), states[place]) for place in range(4)]
+    given = iter(scores)
+    monkeypatch.setattr(averaging, "evaluate", lambda *_: Score(next(given), 1.0))
+    result, state = averaging.soup(TASK, built, data, SOUP, settings(), Curve(tmp_path / "c"), remembered, 3)
+    expected = mean([states[place] for place in inside])
+    assert all(torch.equal(state[name], expected[name]) for name in state)
+    assert result.score.accuracy == max([0.8, *[score for score in scores if score > 0.8]])
+    said = (
+        f"the mean of {len(inside)} checkpoints is kept" if len(inside) > 1 else "no mean is better than the best alone"
+    )
+    assert result.decisions[-1] == said
+    assert result.decisions[0] == "of phase 2, the checkpoint at step 10 is the best: 80.0%, loss 1.0000"

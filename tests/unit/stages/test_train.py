@@ -82,7 +82,7 @@ class Project:
             base={"source": "path:base", "revision": None, "sha256": sha256},
             train={
                 "max_length": 32, "batch_rows": 16, "batch_tokens": 128, "checkpoint_every_steps": 2,
-                "prefix_cache_gib": 1.0, "precision": "fp32", "phases": phases or [PROBE, TUNE],
+                "prefix_cache_gib": 1.0, "packing": "auto", "precision": "fp32", "phases": phases or [PROBE, TUNE],
             },
         )  # fmt: skip
         (root / "finetide.lock").write_text(json.dumps({"stages": {MODEL: {"train": {"code": "abc"}}}}))
@@ -377,7 +377,7 @@ def test_phases_become_plain_values() -> None:
     given = {
         "start": "base", "max_length": 32, "pooling": "mean", "dropout": 0.1, "head": {"hidden": []}, "tokens": [],
         "batch_rows": 8, "batch_tokens": 64,
-        "precision": "fp32", "replay": 1.0, "checkpoint_every_steps": 5, "prefix_cache_gib": 1.0,
+        "precision": "fp32", "replay": 1.0, "checkpoint_every_steps": 5, "prefix_cache_gib": 1.0, "packing": "auto",
         "phases": [PROBE, TUNE],
     }  # fmt: skip
     probe, tune = train.phase_specs(TrainParams.model_validate(given))
