@@ -259,7 +259,9 @@ Word = Annotated[str, Field(pattern=WORD_PATTERN)]
 
 
 class TrainParams(Section):
-    start: Literal["base", "champion"] = Field(description="weights that a retraining starts from")
+    start: Literal["base", "champion", "scratch"] = Field(
+        description="weights that a retraining starts from; scratch: random ones in the base's architecture"
+    )
     max_length: MaxLength = Field(description="tokens kept of a text")
     pooling: Literal["mean", "cls"] = Field(description="how token vectors become the vector that the head sees")
     dropout: Dropout = Field(description="before the head, while training")

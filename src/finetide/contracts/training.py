@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from finetide.contracts.base import Contract
+from finetide.contracts.window import Start
 
 
 class PhaseReport(Contract):
@@ -29,7 +30,7 @@ class TrainingReport(Contract):
 
     schema_version: Literal[1] = 1
     labels: tuple[str, ...]
-    start: Literal["base", "champion"]
+    start: Start
     start_hash: str
     train_rows: int
     validation_rows: int

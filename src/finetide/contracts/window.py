@@ -10,6 +10,9 @@ from pydantic import field_validator
 from finetide.contracts.base import Contract
 from finetide.contracts.rows import Role
 
+# The weights that training starts from; scratch: random ones, in the base's architecture.
+Start = Literal["base", "champion", "scratch"]
+
 
 class WindowFile(Contract):
     """``path`` is relative to data/MODEL/raw, POSIX."""
@@ -37,7 +40,7 @@ class ChampionPin(Contract):
 class Window(Contract):
     schema_version: Literal[1] = 1
     model: str
-    start: Literal["base", "champion"]
+    start: Start
     champion: ChampionPin | None
     files: tuple[WindowFile, ...]
 

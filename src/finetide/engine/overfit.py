@@ -17,6 +17,10 @@ from finetide.task import Built, Examples, Trainable
 
 # Training rows that are measured: the standard error of their accuracy is then at most 2.2 points.
 SAMPLE = 512
+# Rows that occur more than once are measured from so many on, and at most so many of them.
+FEWEST_REPEATED, MOST_REPEATED = 20, 256
+# They are known by heart when their loss is less than this share of the sample's.
+BY_HEART = 0.5
 # Bins of the calibration error that the curve shows.
 BINS = 10
 # One evaluation may be a chance.
@@ -30,13 +34,24 @@ def sample(data: Data, seed: int) -> list[int]:
     return sorted(chosen.tolist())
 
 
+def repeated(data: Data, seed: int) -> list[int]:
+    """Positions of the measured training rows that occur more than once; none where there are hardly any."""
+    rows = data.repeated
+    if len(rows) < FEWEST_REPEATED:
+        return []
+    chosen = generator(seed, "overfit", "repeated").choice(rows, size=min(len(rows), MOST_REPEATED), replace=False)
+    return sorted(chosen.tolist())
+
+
 @dataclass(frozen=True)
 class Measured:
-    """``score`` and ``ece`` of the validation rows, ``sample`` of the training rows, all in evaluation mode."""
+    """``score`` and ``ece`` of the validation rows, ``sample`` of the training rows and ``repeated`` of those among
+    them that occur more than once, all in evaluation mode."""
 
     score: Score
     ece: float | None
     sample: Score
+    repeated: Score | None = None
 
     def row(self, *, step: int, epoch: float, phase: int, train_loss: float | None, learning_rate: float) -> CurveRow:
         return CurveRow(
@@ -51,6 +66,7 @@ class Measured:
             sample_accuracy=self.sample.accuracy,
             gap=self.sample.accuracy - self.score.accuracy,
             validation_ece=self.ece,
+            repeated_loss=self.repeated.loss if self.repeated else None,
         )
 
 
@@ -60,17 +76,24 @@ def measure(
 ) -> Measured:  # fmt: skip
     """Args: labels: whether the outputs are logits of labels; else there is no calibration error.
     around_train, around_validation: see `finetide.engine.prefix`."""
-    rows = sample(data, settings.seed)
+    sampled, twice = sample(data, settings.seed), repeated(data, settings.seed)
+    rows = sorted({*sampled, *twice})
 
     def around_sample(index: Sequence[int]) -> AbstractContextManager[None]:
         return around_train([rows[place] for place in index])
 
     found = _outputs(task, built, data.validation, settings, around_validation)
-    seen = _part(data.train, rows)
+    outputs = _outputs(task, built, _part(data.train, rows), settings, around_sample)
+
+    def of(chosen: Sequence[int]) -> Score:
+        mine = torch.from_numpy(outputs[np.searchsorted(rows, chosen)])
+        return Score(*task.score(mine, _part(data.train, chosen)))
+
     return Measured(
         score=Score(*task.score(torch.from_numpy(found), data.validation)),
         ece=_ece(found, data.validation) if labels else None,
-        sample=Score(*task.score(torch.from_numpy(_outputs(task, built, seen, settings, around_sample)), seen)),
+        sample=of(sampled),
+        repeated=of(twice) if twice else None,
     )
 
 
@@ -91,6 +114,17 @@ def _outputs(task: Trainable, built: Built, examples: Examples, settings: Settin
 def _ece(logits: FloatArray, examples: Examples) -> float:
     right = logits.argmax(axis=1) == np.asarray(examples.targets)
     return ece(softmax(logits.astype(np.float64)).max(axis=1), right.astype(np.float64), BINS)
+
+
+def by_heart(data: Data, row: CurveRow) -> list[str]:
+    """A line on the training rows that occur more than once, where they are measured. Args: row: the last one."""
+    if row.repeated_loss is None:
+        return []
+    known = row.repeated_loss < BY_HEART * row.sample_loss
+    return [
+        f"{len(data.repeated)} training rows occur more than once; their loss is {row.repeated_loss:.3f} in the end, "
+        f"that of all training rows {row.sample_loss:.3f}: {'learned' if known else 'not learned'} by heart"
+    ]
 
 
 @dataclass

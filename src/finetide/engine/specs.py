@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,13 @@ class Data:
     train: Examples
     validation: Examples
     inputs: Mapping[str, tuple[Examples, Examples]] = field(default_factory=dict)
+
+    @cached_property
+    def repeated(self) -> list[int]:
+        """Positions of the training rows whose inputs occur more than once among them."""
+        inputs = [repr(item) for item in self.train.inputs]
+        counted = Counter(inputs)
+        return [place for place, item in enumerate(inputs) if counted[item] > 1]
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,8 @@ class CurveRow:
     """``train_loss`` is a mean over the steps since the row before, with dropout. ``sample_loss`` and
     ``sample_accuracy`` are of a fixed sample of training rows, measured as validation is; ``gap`` is by how much the
     sample's accuracy exceeds that of validation. ``validation_ece``: see `finetide.metrics.calibration`; None in a
-    phase that learns no labels."""
+    phase that learns no labels. ``repeated_loss``: of training rows that occur more than once, measured as the sample
+    is; None where there are hardly any."""
 
     step: int
     epoch: float
@@ -140,6 +150,7 @@ class CurveRow:
     sample_accuracy: float
     gap: float
     validation_ece: float | None
+    repeated_loss: float | None
 
 
 def steps_per_epoch(rows: int, batch_rows: int) -> int:

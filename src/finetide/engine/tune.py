@@ -144,7 +144,7 @@ class Tuner:
                 at.decisions.append(
                     f"{len(self.adapted.beside)} weights, frozen all along, have their adapters merged in"
                 )
-            result = self._result(at)
+            result = self._result(at, overfit.by_heart(self.data, curve.rows[-1]))
         compare({name: before[name] for name in proof}, proof)  # a checkpoint may not move what is frozen either
         named = {self.adapted.plain(name): digest for name, digest in proof.items()}
         # Proved until now, and other from here on: adapters are merged into those beside them.
@@ -313,7 +313,7 @@ class Tuner:
         elif why and at.step < self.total:
             at.ended = f"ended early at step {at.step}: {why}"
 
-    def _result(self, at: Progressed) -> PhaseResult:
+    def _result(self, at: Progressed, watched: Sequence[str]) -> PhaseResult:
         parameters = dict(self.module.named_parameters())
         assert at.best is not None
         ended = at.ended or f"ran its {self.total} steps"
@@ -326,7 +326,7 @@ class Tuner:
             trainable=sum(parameters[name].numel() for name in self.course.learned),
             frozen=sum(value.numel() for name, value in parameters.items() if name not in self.course.learned),
             score=at.best,
-            decisions=(*at.decisions, ended, best),
+            decisions=(*at.decisions, *watched, ended, best),
         )
 
     def _optimizer(self) -> torch.optim.AdamW:

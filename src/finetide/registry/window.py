@@ -14,13 +14,12 @@ from typing import Literal
 
 from finetide.contracts.ledger import LedgerEntry
 from finetide.contracts.rows import Role
-from finetide.contracts.window import ChampionPin, Window, WindowFile
+from finetide.contracts.window import ChampionPin, Start, Window, WindowFile
 from finetide.errors import DataError, IntegrityError, ProjectError
 from finetide.files import sha256_file
 from finetide.registry import history, ledger, raw
 from finetide.registry.history import Entries
 
-Start = Literal["base", "champion"]
 AnyRole = Role | Literal["excluded"]
 
 
@@ -72,7 +71,7 @@ def advance(root: Path, model: str, files: Sequence[Path] | None, start: Start) 
 
     Args:
         files: copied into ``data/MODEL/raw`` first.
-        start: params.yaml ``train.start``; without a champion training starts from the base anyway.
+        start: params.yaml ``train.start``; champion is the base while there is none.
 
     Returns:
         The window, and what changed, one line each; no line means that window.json was not touched.
@@ -100,7 +99,7 @@ def repin(root: Path, model: str, start: Start) -> list[str]:
     """Let the challengers of this window, whose roles stay, meet the champion now in service. Returns what changed."""
     window, entries = read_window(root, model), ledger.read(root, model)
     champion = history.champion(entries)
-    moved = window.model_copy(update={"champion": _pin(champion), "start": start if champion else "base"})
+    moved = window.model_copy(update={"champion": _pin(champion), "start": _possible(start, champion)})
     changes = describe(window, moved, entries)
     if changes:
         moved.write(window_path(root, model))
@@ -132,7 +131,7 @@ def settled(window: Window, entries: Entries, found: Mapping[str, str], start: S
         return False
     champion = history.champion(entries)
     if champion is None:
-        return True
+        return window.start == _possible(start, None)
     if window.champion and champion.bundle_hash == window.champion.hash:
         return window.start == start
     return champion.window == window
@@ -160,10 +159,14 @@ def recompute(
 
     return Window(
         model=window.model,
-        start=start if champion else "base",
+        start=_possible(start, champion),
         champion=_pin(champion),
         files=tuple(_file(path, sha256, role(path, sha256)) for path, sha256 in found.items()),
     )
+
+
+def _possible(start: Start, champion: object | None) -> Start:
+    return "base" if start == "champion" and champion is None else start
 
 
 def describe(before: Window, after: Window, entries: Entries) -> list[str]:

@@ -25,6 +25,7 @@ from finetide.engine.checkpoint import Checkpoints
 from finetide.engine.inference import embed
 from finetide.engine.loop import Result, train
 from finetide.engine.progress import Curve
+from finetide.engine.scratch import randomise
 from finetide.engine.specs import AverageSpec, Data, PhaseSpec, ProbeSpec, Settings, SoupSpec, TuneSpec
 from finetide.errors import IntegrityError, ProjectError
 from finetide.evaluation import label_issues
@@ -56,10 +57,13 @@ def run(stage: Stage) -> None:
         labels = tuple(sorted(set(rows["label"].dropna())))
         model = model_settings(labels, params)
         built = task.build(start, model, seed=derive(stage.seed, "build"))
+        if window.start == "scratch":
+            randomise(built.module, seed=derive(stage.seed, "scratch"))
         chosen, validation = training_rows(rows, recipe.replay), validation_rows(rows)
         inputs = adapt_inputs(task, built, rows, params)
         data = Data(task.encode(built, chosen), task.encode(built, validation), inputs)
-        suspects = _suspects(stage, task, built, start, settings, data, chosen, validation)  # training changes `built`
+        given = built if window.start == "base" else None
+        suspects = _suspects(stage, task, built.settings, given, settings, data, chosen, validation)  # before it trains
         curve = Curve(stage.out("curve.csv"))  # in its place while training, for whoever plots it
         result = train(task, built, data, phase_specs(params), settings, curve, checkpoints)
         _write(finished, task, built, result, window, start, data)
@@ -111,14 +115,17 @@ def adapt_inputs(
 
 
 def _suspects(
-    stage: Stage, task: Task, built: Built, start: Path, settings: Settings, data: Data, chosen: pd.DataFrame,
-    validation: pd.DataFrame,
+    stage: Stage, task: Task, model: ModelSettings, built: Built | None, settings: Settings, data: Data,
+    chosen: pd.DataFrame, validation: pd.DataFrame,
 ) -> LabelIssues:  # fmt: skip
-    """Labels that look wrong on the base's features: those of a champion have learned these very labels."""
+    """Labels that look wrong on the base's features: those of a champion have learned these very labels.
+
+    Args: built: the base, where that is what training starts from; its examples are those in ``data``.
+    """
     if len(np.unique(data.train.targets)) < 2 or validation.empty:
         return label_issues.NOTHING
     folder = base.resolve(stage.base, stage.root)
-    frozen = built if start == folder else task.build(folder, built.settings, seed=derive(stage.seed, "build"))
+    frozen = built or task.build(folder, model, seed=derive(stage.seed, "build"))
     tokens, cache, precision = settings.batch_tokens, settings.feature_cache, settings.precision
 
     def side(rows: pd.DataFrame, examples: Examples) -> tuple[probe.Array, probe.Array]:
@@ -130,7 +137,7 @@ def _suspects(
 
     (features, targets), (others, truth) = side(chosen, data.train), side(validation, data.validation)
     folds = label_issues.folds(targets, label_issues.contents(chosen))
-    labels = built.settings.labels
+    labels = model.labels
     found, rest = probe.out_of_fold(
         features, targets, folds, others, labels=len(labels), strengths=L2, max_iterations=ITERATIONS
     )
@@ -182,8 +189,9 @@ def _rule(written: LayerRule) -> Rule:
 
 
 def start_folder(stage: Stage, window: Window) -> Path:
-    """Where the weights to start from are: the base, or the champion's training weights."""
-    if window.start == "base" or window.champion is None:
+    """Where the weights to start from are: the base, or the champion's training weights. From scratch it is the base,
+    for its architecture and tokenizer."""
+    if window.start != "champion" or window.champion is None:
         return base.resolve(stage.base, stage.root)
     folder = stage.root / "serving" / stage.model / window.champion.hash / "weights"
     if not folder.is_dir():

@@ -169,3 +169,38 @@ def test_measuring_changes_no_weight_and_no_random_state(base: Path) -> None:
     assert measured.score == tune.evaluate(TASK, built, data.validation, settings())
     seen = tune.evaluate(TASK, built, data.train, settings())
     assert (measured.sample.accuracy, measured.sample.loss) == pytest.approx((seen.accuracy, seen.loss), abs=1e-6)
+
+
+def with_repeats(rows: pd.DataFrame, copies: int, wrong: bool) -> pd.DataFrame:
+    """Six rows come ``copies`` times; wrong: with a label that is not theirs."""
+    labels = sorted(LABELS)
+    few = rows.head(6)
+    if wrong:
+        few = few.assign(label=[labels[(labels.index(label) + 1) % len(labels)] for label in few["label"]])
+    return pd.concat([rows.iloc[6:], *[few] * copies], ignore_index=True)
+
+
+@pytest.mark.parametrize(("copies", "epochs", "heart"), [(12, 6, True), (4, 1, False)])
+def test_rows_that_come_again_and_again_are_seen_to_be_learned_by_heart(
+    base: Path, tmp_path: Path, copies: int, epochs: int, heart: bool
+) -> None:
+    built = TASK.build(base, ModelSettings(tuple(sorted(LABELS)), 32, "mean", 0.0), seed=1)
+    few_steps = {"learning_rate": 3e-3, "epochs": epochs, "schedule": "constant", "patience": 99}
+    shuffled = random_labels(frame(60, 1), 7)  # nothing to learn but by heart
+    data = Data(TASK.encode(built, with_repeats(shuffled, copies, wrong=False)), TASK.encode(built, frame(60, 2)))
+    curve = Curve(tmp_path / "curve.csv")
+    phase = spec(**few_steps, overfit_gap=None, evaluations_per_epoch=1)
+    result = train(TASK, built, data, [phase], settings(), curve, Checkpoints(tmp_path / "ck" / "key"))
+    (line,) = [line for line in result.phases[0].decisions if "occur more than once" in line]
+    last = curve.rows[-1]
+    assert line.startswith(
+        f"{len(data.repeated)} training rows occur more than once; their loss is {last.repeated_loss:.3f}"
+    )
+    assert (last.repeated_loss < 0.5 * last.sample_loss) is heart
+    assert line.endswith(": learned by heart" if heart else ": not learned by heart")
+
+
+def test_hardly_any_repeated_rows_are_not_measured(base: Path, tmp_path: Path) -> None:
+    result, _, curve = run(base, tmp_path, as_they_are, epochs=1)
+    assert {row.repeated_loss for row in curve.rows} == {None}
+    assert not [line for line in result.phases[0].decisions if "more than once" in line]

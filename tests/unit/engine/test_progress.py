@@ -7,8 +7,8 @@ import pytest
 from finetide.engine.progress import Curve, Progress
 from finetide.engine.specs import CurveRow
 
-FIRST = CurveRow(0, 0.0, 0, None, 0.5, 0.75, 0.0, 0.5, 0.75, 0.0, 0.1)
-SECOND = CurveRow(10, 0.5, 1, 0.123456789123, 0.4, 0.8, 2e-4, 0.3, 0.9, 0.1, 0.05)
+FIRST = CurveRow(0, 0.0, 0, None, 0.5, 0.75, 0.0, 0.5, 0.75, 0.0, 0.1, None)
+SECOND = CurveRow(10, 0.5, 1, 0.123456789123, 0.4, 0.8, 2e-4, 0.3, 0.9, 0.1, 0.05, 0.2)
 
 
 def test_the_curve_is_on_disk_after_every_row(tmp_path: Path) -> None:
@@ -19,10 +19,10 @@ def test_the_curve_is_on_disk_after_every_row(tmp_path: Path) -> None:
     header, first, second = curve.path.read_text().splitlines()
     assert header == (
         "step,epoch,phase,train_loss,validation_loss,validation_accuracy,learning_rate,"
-        "sample_loss,sample_accuracy,gap,validation_ece"
+        "sample_loss,sample_accuracy,gap,validation_ece,repeated_loss"
     )
-    assert first == "0,0,0,,0.5,0.75,0,0.5,0.75,0,0.1"
-    assert second == "10,0.5,1,0.12345679,0.4,0.8,0.0002,0.3,0.9,0.1,0.05"
+    assert first == "0,0,0,,0.5,0.75,0,0.5,0.75,0,0.1,"
+    assert second == "10,0.5,1,0.12345679,0.4,0.8,0.0002,0.3,0.9,0.1,0.05,0.2"
 
 
 def test_a_resumed_curve_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:

@@ -99,6 +99,14 @@ def test_another_start_for_a_window_that_still_stands_is_taken_up(root: Path) ->
     assert advance(root, start="champion") == ["start: base → champion"]
 
 
+def test_from_scratch_needs_no_champion(root: Path) -> None:
+    drop(root, "june.csv", "june")
+    assert "start: base → scratch" in advance(root, start="scratch")
+    assert window.read_window(root, MODEL).start == "scratch"
+    assert advance(root, start="scratch") == []
+    assert advance(root, start="champion") == ["start: scratch → base"]  # there is none yet
+
+
 def test_a_raw_file_that_changed_stops(root: Path) -> None:
     drop(root, "may.csv", "other")
     with pytest.raises(

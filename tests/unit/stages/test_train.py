@@ -24,7 +24,7 @@ from finetide.contracts.gate import GateRecord
 from finetide.contracts.label_issues import LabelIssues
 from finetide.contracts.shift import Recipe
 from finetide.contracts.training import TrainingReport
-from finetide.contracts.window import ChampionPin, Window
+from finetide.contracts.window import ChampionPin, Start, Window
 from finetide.engine.specs import ProbeSpec, TuneSpec
 from finetide.errors import DataError, IntegrityError, ProjectError
 from finetide.files import sha256_file, tree_hashes
@@ -109,8 +109,8 @@ class Project:
         yaml.dump(document, stream)
         path.write_text(stream.getvalue(), encoding="utf-8")
 
-    def window(self, *, champion: ChampionPin | None = None) -> None:
-        start = "champion" if champion else "base"
+    def window(self, *, champion: ChampionPin | None = None, start: Start = "base") -> None:
+        start = "champion" if champion else start
         Window(model=MODEL, start=start, champion=champion, files=()).write(self.dep("window.json"))
 
     def rows(self, frame: pd.DataFrame) -> None:
@@ -207,6 +207,22 @@ def test_labels_are_judged_on_the_base_whatever_training_starts_from(project: Pr
     project.promote(*sorted(LABELS))
     assert project.run().start == "champion"
     assert project.stage.out("label_issues.json").read_bytes() == before
+
+
+def test_from_scratch_nothing_of_the_base_is_left_but_its_shape(project: Project) -> None:
+    project.params(train={"phases": [{**TUNE, "layers": "full"}]})
+    known = project.run()
+    issues = project.stage.out("label_issues.json").read_bytes()
+    name = "encoder.encoder.layer.0.intermediate.dense.weight"
+    base = load_file(project.root / "base" / "model.safetensors")[name.removeprefix("encoder.")]
+    tuned = load_file(project.stage.out("model") / "model.safetensors")[name]
+    project.window(start="scratch")
+    found = project.run()
+    scratch = load_file(project.stage.out("model") / "model.safetensors")[name]
+    assert (found.start, found.start_hash) == ("scratch", known.start_hash)
+    assert np.corrcoef(tuned.ravel(), base.ravel())[0, 1] > 0.9
+    assert abs(np.corrcoef(scratch.ravel(), base.ravel())[0, 1]) < 0.1
+    assert project.stage.out("label_issues.json").read_bytes() == issues  # judged on the base all the same
 
 
 def test_one_label_leaves_nothing_to_judge(project: Project) -> None:
