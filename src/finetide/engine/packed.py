@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from finetide.engine import batches
 from finetide.task import Built, Examples, Trainable
 
-# From this share of padding on packing is faster, into rows of so many tokens (docs/benchmarks.md).
-WORTH = 0.15
+# From this share of padding on packing is faster, into rows of so many tokens (docs/lab-log.md).
+WORTH = 0.25
 TOKENS = 128
 
 

@@ -22,7 +22,7 @@ from finetide.task import Built, Examples, Trainable
 
 # A table with fewer rows is not worth the indirection, nor one of which this share is read.
 SMALLEST = 4096
-LARGEST_SHARE = 0.5
+LARGEST_SHARE = 0.2
 # Rows collated at once while looking.
 _LOOK = 256
 
