@@ -13,7 +13,7 @@ from finetide import __version__
 from finetide.cli.life import advance, approve, exclude, history, promote, reject, rollback
 from finetide.cli.project import check, explain, init, report, run, stage, status
 from finetide.cli.serve import predict, sign, verify
-from finetide.cli.studies import compare, curve, rate, seeds, tune
+from finetide.cli.studies import compare, curve, layers, rate, seeds, tune
 from finetide.errors import FinetideError, of_system
 
 EPILOG = """Exit codes: 0 done (also when nothing was to be done), 2 wrong input, 3 a gate or the judge said no,
@@ -34,7 +34,7 @@ for command in (
     init, check, explain, run, stage, status, report,
     advance, promote, rollback, exclude, history, approve, reject,
     predict, verify, sign,
-    curve, compare, seeds, tune, rate,
+    curve, compare, seeds, layers, tune, rate,
 ):  # fmt: skip
     cli.add_command(command)
 

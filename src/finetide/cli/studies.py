@@ -1,4 +1,4 @@
-"""Verbs of the studies: curve, compare, seeds, tune. They train beside the graph and touch none of its outputs."""
+"""Verbs of the studies: they train beside the graph and touch none of its outputs."""
 
 from __future__ import annotations
 
@@ -66,6 +66,37 @@ def seeds(model: str, seeds: int) -> None:
     from finetide.studies.seeds import measure
 
     _show(root, measure(open_bench(root, model), seeds))
+
+
+@click.command(
+    cls=ExampleCommand,
+    epilog="finetide layers tickets\nfinetide layers tickets --policies last:2,lora:16,full --shares 1 --seeds 3",
+)
+@click.argument("model")
+@click.option(
+    "--policies", default="head,last:1,last:2,last:4,lora,full", show_default=True,
+    help="As layers in params.yaml, name:value for {name: value}; of lora, rslora and dora the value is the rank.",
+)  # fmt: skip
+@click.option(
+    "--shares", default="0.1,0.3,1", show_default=True, help="Of the training labels, each above 0 and at most 1."
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Repeats, each with its own choice of labels.",
+)  # fmt: skip
+def layers(model: str, policies: str, shares: str, seeds: int) -> None:
+    """Which layers to tune with how many labels, and where tuning more overfits; into studies/MODEL."""
+    from finetide.studies.policies import parse_policies
+    from finetide.studies.subsets import parse_shares
+
+    root = find_project()
+    choose_models(root, model)
+    tried, wanted = parse_policies(policies), parse_shares(shares)
+
+    from finetide.studies.bench import open_bench
+    from finetide.studies.depth import measure
+
+    _show(root, measure(open_bench(root, model), tried, wanted, seeds))
 
 
 @click.command(

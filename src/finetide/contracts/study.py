@@ -1,4 +1,4 @@
-"""studies/MODEL/{curve,compare,seeds}.json, and the finished runs that they are made of."""
+"""studies/MODEL/{curve,compare,seeds,layers}.json, and the finished runs that they are made of."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Literal
 from finetide.contracts.base import Contract
 from finetide.contracts.metrics import Measure
 
-Kind = Literal["curve", "compare", "seeds"]
+Kind = Literal["curve", "compare", "seeds", "layers"]
 Method = Literal["tuned", "champion", "scratch", "probe", "zero-shot"]
 
 
 class FinishedRun(Contract):
     """One model of a study, kept so that it is never made twice. ``predicted``: label indices of the labelled test
     rows, in their order. ``seconds``: building and training, not scoring; ``joules``: of both. ``energy``: how they
-    were measured, or why not. ``validation``: accuracy there, null for what is not trained."""
+    were measured, or why not. ``validation``: accuracy there, null for what is not trained. ``gap``, ``trainable``: of
+    the last tune phase, null without one: accuracy on a sample of training rows less that on validation at the last
+    evaluation, and how many values learned."""
 
     schema_version: Literal[1] = 1
     method: Method
@@ -26,10 +28,13 @@ class FinishedRun(Contract):
     seconds: float
     joules: float | None
     energy: str
+    gap: float | None
+    trainable: int | None
 
 
 class StudyRun(Contract):
-    """One seed of a result, on all test rows together. ``collapsed``: why it counts as that, else null."""
+    """One seed of a result, on all test rows together. ``collapsed``: why it counts as that, else null. ``gap``,
+    ``trainable``: as in `FinishedRun`."""
 
     seed: int
     accuracy: float
@@ -38,18 +43,32 @@ class StudyRun(Contract):
     steps: int
     seconds: float
     joules: float | None
+    gap: float | None
+    trainable: int | None
     collapsed: str | None
 
 
+class Shallower(Contract):
+    """On the same training rows the best on validation among the policies with which fewer values learn.
+    ``difference``: accuracy less that of this one, on all test rows together."""
+
+    policy: str
+    difference: Measure
+
+
 class StudyResult(Contract):
-    """A method on ``rows`` training labels. ``roles``: role → metric → mean over the runs, its interval over the test
-    rows. ``against``: role → accuracy less that of the study's yardstick, on the same rows; empty where it is one."""
+    """A method on ``rows`` training labels. ``policy``: instead of the layers of the last tune phase in params.yaml,
+    null: those. ``roles``: role → metric → mean over the runs, its interval over the test rows. ``against``: role →
+    accuracy less that of the study's yardstick, on the same rows; empty where it is one. ``shallower``: null where no
+    policy of the study tunes less."""
 
     method: Method
+    policy: str | None
     share: float | None
     rows: int
     roles: dict[str, dict[str, Measure]]
     against: dict[str, Measure]
+    shallower: Shallower | None
     runs: tuple[StudyRun, ...]
 
 

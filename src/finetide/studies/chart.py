@@ -1,9 +1,9 @@
-"""The label-efficiency curve as SVG, in the report's style."""
+"""Lines over the number of training labels as SVG, in the report's style."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -17,35 +17,50 @@ from finetide.report.words import count
 from finetide.studies.methods import NAMES
 
 LINES: tuple[Method, ...] = ("tuned", "scratch", "probe")
+# The style sheet has so many; further lines have the same ones, dashed.
+COLOURS = 8
+# Of the legend: its left end, the width of an entry at least, what stands beside its letters, a letter.
+LEFT, ENTRY, BESIDE, LETTER = 52.0, 110.0, 38.0, 6.4
+Point = tuple[int, Measure]
 
 
 def efficiency(title: str, results: Sequence[StudyResult], role: str) -> Markup:
-    """Accuracy with its interval over the number of training labels, which grows tenfold in equal steps."""
-    values = [one.roles[role]["accuracy"] for one in results]
-    labels = sorted({one.rows for one in results if one.share is not None})
+    """Accuracy, a line a method; zero-shot, which needs no label, is a level."""
+
+    def points(method: Method) -> list[Point]:
+        return [(one.rows, one.roles[role]["accuracy"]) for one in results if one.method == method]
+
+    levels = {NAMES[one.method]: one.roles[role]["accuracy"] for one in results if one.method == "zero-shot"}
+    return over_labels(title, {NAMES[method]: points(method) for method in LINES}, levels)
+
+
+def over_labels(
+    title: str, series: Mapping[str, Sequence[Point]], levels: Mapping[str, Measure] | None = None
+) -> Markup:
+    """Shares with their intervals over the number of training labels, which grows tenfold in equal steps.
+
+    Args: series: name → points; one without any is not drawn. levels: name → a line from side to side.
+    """
+    levels = levels or {}
+    kinds = {name: _kind(place) for place, name in enumerate(series)}
+    entries = {name: f"line {kinds[name]}" for name, found in series.items() if found}
+    legend, top = _legend({**entries, **dict.fromkeys(levels, "boundary")})
+    labels = sorted({rows for found in series.values() for rows, _ in found})
     xs = [math.log10(rows) for rows in labels]
-    ends = [end for value in values for end in (value.low, value.high, value.value) if end is not None]
-    low, high = spread(ends)
-    panel = Panel(52, 58, WIDTH - 76, 230, (xs[0] - 0.08, xs[-1] + 0.08), (max(0.0, low), min(1.0, high)))
+    values = [*(value for found in series.values() for _, value in found), *levels.values()]
+    panel = Panel(LEFT, top, WIDTH - 76, 230, (xs[0] - 0.08, xs[-1] + 0.08), _range(values))
     bottom = panel.top + panel.height
-    drawn = [text(0, 12, title, "title"), *panel.grid(percent=True)]
+    drawn = [text(0, 12, title, "title"), *legend, *panel.grid(percent=True)]
     for place, rows in _apart(panel, labels):
         drawn.append(line(place, bottom, place, bottom + 4, "axis"))
         drawn.append(text(place, bottom + 17, count(rows), anchor="middle"))
     drawn.append(text(panel.left + panel.width / 2, bottom + 34, "training labels", anchor="middle"))
-    legend = panel.left
-    for index, method in enumerate(LINES):
-        found = sorted((one for one in results if one.method == method), key=lambda one: one.rows)
-        if not found:
-            continue
-        drawn += _curve(panel, found, role, index)
-        drawn += [line(legend, 32, legend + 18, 32, f"line c{index}"), text(legend + 24, 36, NAMES[method])]
-        legend += 110
-    for one in results:
-        if one.method == "zero-shot":
-            height = panel.y(one.roles[role]["accuracy"].value)
-            drawn.append(line(panel.left, height, panel.left + panel.width, height, "boundary"))
-            drawn += [line(legend, 32, legend + 18, 32, "boundary"), text(legend + 24, 36, NAMES["zero-shot"])]
+    for index, (name, found) in enumerate(series.items()):
+        # Whiskers of the lines stand beside each other.
+        drawn += _curve(panel, found, kinds[name], aside=4.0 * (index - (len(series) - 1) / 2))
+    for value in levels.values():
+        height = panel.y(value.value)
+        drawn.append(line(panel.left, height, panel.left + panel.width, height, "boundary"))
     return svg(WIDTH, bottom + 42, title, *drawn)
 
 
@@ -61,14 +76,38 @@ def standalone(chart: Markup) -> str:
     return f"{head}>\n<style>\n{style}\n</style>\n{body}\n"
 
 
-def _curve(panel: Panel, found: Sequence[StudyResult], role: str, index: int) -> list[Markup]:
-    # Whiskers of the three lines stand beside each other.
-    aside = 4.0 * (index - 1)
-    placed = [(panel.x(math.log10(one.rows)) + aside, one.roles[role]["accuracy"]) for one in found]
-    drawn = [path([(x, panel.y(value.value)) for x, value in placed], f"line c{index}")]
+def _kind(place: int) -> str:
+    return f"c{place % COLOURS}" + (" again" if place >= COLOURS else "")
+
+
+def _range(values: Sequence[Measure]) -> tuple[float, float]:
+    ends = [end for value in values for end in (value.low, value.high, value.value) if end is not None]
+    low, high = spread(ends)
+    return low if min(ends) < 0 else max(0.0, low), min(1.0, high)
+
+
+def _legend(entries: Mapping[str, str]) -> tuple[list[Markup], float]:
+    """Args: entries: name → class of its line. Returns: the marks, and where what is below them begins."""
+    x, y = LEFT, 32.0
+    drawn: list[Markup] = []
+    for name, kind in entries.items():
+        width = max(ENTRY, BESIDE + LETTER * len(name))
+        if x > LEFT and x + width > WIDTH:
+            x, y = LEFT, y + 16
+        drawn += [line(x, y, x + 18, y, kind), text(x + 24, y + 4, name)]
+        x += width
+    return drawn, y + 26
+
+
+def _curve(panel: Panel, found: Sequence[Point], kind: str, aside: float) -> list[Markup]:
+    if not found:
+        return []
+    ordered = sorted(found, key=lambda point: point[0])
+    placed = [(panel.x(math.log10(rows)) + aside, value) for rows, value in ordered]
+    drawn = [path([(x, panel.y(value.value)) for x, value in placed], f"line {kind}")]
     for x, value in placed:
         drawn += _whisker(panel, x, value)
-        drawn.append(tag("circle", cx=x, cy=panel.y(value.value), r=3.2, class_=f"dot c{index}"))
+        drawn.append(tag("circle", cx=x, cy=panel.y(value.value), r=3.2, class_=f"dot {kind}"))
     return drawn
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
 from finetide.contracts.metrics import Measure
 from finetide.contracts.study import FinishedRun, Kind, Method, Study, StudyResult
@@ -19,7 +21,10 @@ def describe(
     yardstick: str,
     sentence: str,
     left_out: Mapping[Method, str],
+    made: Mapping[Method, str] | None = None,
 ) -> Study:
+    """Args: made: how methods were made, where it was not as in other studies."""
+    how = {**MADE, **(made or {})}
     return Study(
         kind=kind,
         model=bench.model,
@@ -32,7 +37,7 @@ def describe(
         majority=float((majority(bench) == bench.truth).mean()),
         energy="; ".join(dict.fromkeys(run.energy for run in runs)),
         yardstick=yardstick,
-        made={one.method: MADE[one.method] for one in results},
+        made={one.method: how[one.method] for one in results},
         left_out=dict(left_out),
         results=tuple(results),
         sentence=sentence,
@@ -42,6 +47,12 @@ def describe(
 def whole_role(roles: Collection[str]) -> str:
     """All test rows together: ``all`` where there are two roles, else the only one."""
     return "all" if "all" in roles else next(iter(roles))
+
+
+def over_runs(one: StudyResult, name: Literal["gap", "trainable", "validation"]) -> float | None:
+    """The mean over the seeds; None where a run has no such value."""
+    values = [getattr(run, name) for run in one.runs]
+    return None if None in values else statistics.fmean(values)
 
 
 def points(difference: Measure) -> str:

@@ -44,22 +44,25 @@ ADAPTED: tuple[Method, ...] = ("tuned", "champion")
 
 @dataclass(frozen=True)
 class Job:
-    """One run to make: ``share`` is only shown, ``rows`` are trained on."""
+    """One run to make: ``share`` and ``policy`` are only shown, ``rows`` are trained on."""
 
     method: Method
     share: float | None
     rows: pd.DataFrame
     seed: int
+    policy: str | None = None
 
 
 @dataclass(frozen=True)
 class _Made:
-    """``predicted``: label indices of the test rows."""
+    """``predicted``: label indices of the test rows. The others: see `FinishedRun`."""
 
     predicted: IntArray
     validation: float | None
     steps: int
     seconds: float
+    gap: float | None = None
+    trainable: int | None = None
 
 
 def folder(root: Path, model: str) -> Path:
@@ -94,6 +97,8 @@ def finished(bench: Bench, job: Job, *, clock: Clock = time.monotonic) -> tuple[
         seconds=made.seconds,
         joules=reading.joules,
         energy=reading.said,
+        gap=made.gap,
+        trainable=made.trainable,
     )
     run.write(path)
     return run, False
@@ -117,13 +122,19 @@ def _trained(bench: Bench, job: Job, work: Path, clock: Clock) -> _Made:
         feature_cache=None,
         prefix_cache=work / "prefix",
     )
-    result = train(task, built, data, specs, settings, Curve(work / "curve.csv"), Checkpoints(work / "done" / "run"))
+    curve = Curve(work / "curve.csv")
+    result = train(task, built, data, specs, settings, curve, Checkpoints(work / "done" / "run"))
     seconds = clock() - started
     steps = sum(phase.steps for phase in result.phases if phase.kind in ("tune", "adapt"))
     test = task.encode(built, bench.test.assign(label=None))
     logits = align(list(bench.test["row_id"]), test.ids, predict(task, built, test, batch_tokens=BATCH_TOKENS))
     best = result.phases[result.kept].score.accuracy
-    return _Made(logits.argmax(axis=1).astype(np.int64), best, steps, seconds)
+    made = _Made(logits.argmax(axis=1).astype(np.int64), best, steps, seconds)
+    tunes = [place for place, phase in enumerate(result.phases) if phase.kind == "tune"]
+    if not tunes:
+        return made
+    gap = [row.gap for row in curve.rows if row.phase == tunes[-1]][-1]
+    return replace(made, gap=gap, trainable=result.phases[tunes[-1]].trainable)
 
 
 def _zero_shot(bench: Bench, clock: Clock) -> _Made:

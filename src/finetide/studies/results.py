@@ -14,11 +14,14 @@ from finetide.metrics.classification import METRICS, IntArray, count
 from finetide.seeding import generator
 from finetide.studies import collapse
 from finetide.studies.bench import Bench, majority
+from finetide.studies.describe import whole_role
 
 Runs = Sequence[tuple[int, FinishedRun]]
 
 
-def result(bench: Bench, method: Method, share: float | None, runs: Runs, yardstick: Runs = ()) -> StudyResult:
+def result(
+    bench: Bench, method: Method, share: float | None, runs: Runs, yardstick: Runs = (), *, policy: str | None = None
+) -> StudyResult:
     """Args: runs, yardstick: seed and run; ``yardstick`` is what the difference is taken from, if anything."""
     truth, labels = bench.truth, len(bench.labels)
     predicted, theirs = _predictions(runs), _predictions(yardstick)
@@ -38,13 +41,24 @@ def result(bench: Bench, method: Method, share: float | None, runs: Runs, yardst
             steps=run.steps,
             seconds=run.seconds,
             joules=run.joules,
+            gap=run.gap,
+            trainable=run.trainable,
             collapsed=reason,
         )
         for (seed, run), one, reason in zip(runs, predicted, _collapsed(bench, method, predicted), strict=True)
     )
     return StudyResult(
-        method=method, share=share, rows=runs[0][1].rows, roles=roles, against=against, runs=shown
+        method=method, policy=policy, share=share, rows=runs[0][1].rows, roles=roles, against=against, shallower=None,
+        runs=shown,
     )  # fmt: skip
+
+
+def difference(bench: Bench, runs: Runs, minus: Runs) -> Measure:
+    """Accuracy of ``runs`` less that of ``minus``, on all test rows together."""
+    role = whole_role(bench.masks)
+    mask = bench.masks[role]
+    mine, theirs = ([one[mask] for one in _predictions(part)] for part in (runs, minus))
+    return _mean(bench, role, mask, "accuracy", mine, theirs)
 
 
 def _predictions(runs: Runs) -> list[IntArray]:

@@ -15,14 +15,16 @@ from finetide.files import write_text
 from finetide.report import charts
 from finetide.report.page import environment, style
 from finetide.report.words import ROLE_NAMES, count, interval, percent
-from finetide.studies.chart import efficiency, standalone
+from finetide.studies.chart import Point, efficiency, over_labels, standalone
 from finetide.studies.collapse import spread
-from finetide.studies.describe import short_points, whole_role
+from finetide.studies.describe import over_runs, short_points, whole_role
 from finetide.studies.methods import NAMES
 
 Row = tuple[str, ...]
 Table = tuple[Row, list[Row]]
-TITLES = {"curve": "Label efficiency", "compare": "Where to start from", "seeds": "Seeds"}
+TITLES = {
+    "curve": "Label efficiency", "compare": "Where to start from", "seeds": "Seeds", "layers": "Layers and labels",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Sheet:
 
 
 def sheet(study: Study) -> Sheet:
-    head, rows = {"curve": _curve, "compare": _compare, "seeds": _seeds}[study.kind](study)
+    tables = {"curve": _curve, "compare": _compare, "seeds": _seeds, "layers": _layers}
+    head, rows = tables[study.kind](study)
     return Sheet(
         TITLES[study.kind], study.model, study.sentence, _charts(study), head, tuple(rows), tuple(_notes(study))
     )  # fmt: skip
@@ -108,6 +111,30 @@ def _seeds(study: Study) -> Table:
     return ("run", "accuracy", "macro-F1", "validation", "steps", "seconds", ""), rows
 
 
+def _layers(study: Study) -> Table:
+    roles = [role for role in ROLES if role in study.test_rows]
+    head = ["policy", "labels", "learn"]
+    for role in roles:
+        head += [ROLE_NAMES[role], "interval", "against probe"]
+    rows: list[Row] = []
+    for one in study.results:
+        learn, gap = over_runs(one, "trainable"), over_runs(one, "gap")
+        cells = [_name(one), count(one.rows), "–" if learn is None else count(round(learn))]
+        for role in roles:
+            accuracy = one.roles[role]["accuracy"]
+            cells += [
+                percent(accuracy.value),
+                interval(accuracy),
+                short_points(one.against[role]) if one.against else "",
+            ]
+        rows.append((*cells, "–" if gap is None else f"{gap * 100:.1f}", _seconds(one)))
+    return (*head, "gap", "seconds"), rows
+
+
+def _name(one: StudyResult) -> str:
+    return one.policy or NAMES[one.method]
+
+
 def _scores(one: StudyResult, role: str) -> tuple[str, str, str]:
     accuracy = one.roles[role]["accuracy"]
     return percent(accuracy.value), interval(accuracy), percent(one.roles[role]["macro_f1"].value)
@@ -129,12 +156,32 @@ def _charts(study: Study) -> tuple[Markup, ...]:
     if study.kind == "seeds":
         (found,) = study.results
         return (charts.bars("Accuracy by seed", {f"seed {run.seed}": _plain(run.accuracy) for run in found.runs}),)
+    if study.kind == "layers" and len({one.rows for one in study.results}) > 1:
+        return _lines(study)
     roles = [role for role in ("incoming", "reference") if role in study.test_rows]
-    return tuple(
-        charts.bars(
-            f"Accuracy, {ROLE_NAMES[role]}", {NAMES[one.method]: one.roles[role]["accuracy"] for one in study.results}
-        )
-        for role in roles
+    return tuple(_bars(study, role) for role in roles)
+
+
+def _bars(study: Study, role: str) -> Markup:
+    """The first bar stands out: what the others are held against, or the best policy."""
+    shown = [(_name(one), one.roles[role]["accuracy"]) for one in study.results]
+    if study.kind == "layers":
+        shown.sort(key=lambda bar: -bar[1].value)
+    return charts.bars(f"Accuracy, {ROLE_NAMES[role]}", dict(shown))
+
+
+def _lines(study: Study) -> tuple[Markup, Markup]:
+    """A policy has the same colour in both charts."""
+    role = whole_role(study.test_rows)
+    accuracy: dict[str, list[Point]] = {}
+    gaps: dict[str, list[Point]] = {}
+    for one in study.results:
+        accuracy.setdefault(_name(one), []).append((one.rows, one.roles[role]["accuracy"]))
+        gap = over_runs(one, "gap")
+        gaps.setdefault(_name(one), []).extend([] if gap is None else [(one.rows, _plain(gap))])
+    return (
+        over_labels(f"Accuracy by training labels, {ROLE_NAMES[role]}", accuracy),
+        over_labels("Accuracy on training rows less that on validation, in the end", gaps),
     )
 
 
@@ -153,11 +200,28 @@ def _notes(study: Study) -> list[str]:
     notes += [f"{NAMES[method].capitalize()}: {how}." for method, how in study.made.items()]
     notes += [f"{NAMES[method].capitalize()} is left out: {why}." for method, why in study.left_out.items()]
     notes += [f"Energy: {study.energy}."]
+    if study.kind == "layers":
+        notes += _notes_on_layers(study)
     for one in study.results:
-        of = NAMES[one.method] + ("" if one.share is None else f", {count(one.rows)} labels")
+        of = _name(one) + ("" if one.share is None else f", {count(one.rows)} labels")
         if len(one.runs) > 1:
             values = [run.accuracy for run in one.runs]
             ends = f"{percent(min(values))} to {percent(max(values))}"
             notes.append(f"{of}: {len(values)} seeds, {ends}, standard deviation {spread(values) * 100:.2f} points.")
         notes += [f"{of}, seed {run.seed} collapsed: {run.collapsed}." for run in one.runs if run.collapsed]
+    return notes
+
+
+def _notes_on_layers(study: Study) -> list[str]:
+    compared = sum(one.shallower is not None for one in study.results)
+    notes = [
+        "Learn: how many values of the model do. Gap: by how many points accuracy on a sample of the training rows "
+        "exceeds that on validation, at the last evaluation of the last tune phase. Tested are the weights that were "
+        "best on validation, the probe phase's included, so a part of the overfitting is not seen in the accuracy."
+    ]
+    if compared:
+        notes.append(
+            f"Each policy is held against the best on validation of those with which fewer values learn, {compared} "
+            f"times in all; by chance alone {100 - study.confidence * 100:g} in 100 such intervals leave out 0."
+        )
     return notes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from finetide.contracts.metrics import Measure
-from finetide.contracts.study import Method, StudyResult, StudyRun
-from finetide.studies import compare, curve, seeds
+from finetide.contracts.study import Method, Shallower, StudyResult, StudyRun
+from finetide.studies import compare, curve, depth, seeds
 
 
 def result(
@@ -16,15 +16,16 @@ def result(
     measure = Measure(value=accuracy, low=accuracy - ends, high=accuracy + ends, rows=100)
     against = {} if less is None else {"reference": Measure(value=less, low=less - ends, high=less + ends, rows=100)}
     return StudyResult(
-        method=method, share=share, rows=rows, roles={"reference": {"accuracy": measure, "macro_f1": measure}},
-        against=against, runs=(run(17, accuracy, collapsed),),
+        method=method, policy=None, share=share, rows=rows,
+        roles={"reference": {"accuracy": measure, "macro_f1": measure}}, against=against, shallower=None,
+        runs=(run(17, accuracy, collapsed),),
     )  # fmt: skip
 
 
 def run(seed: int, accuracy: float, collapsed: str | None = None) -> StudyRun:
     return StudyRun(
         seed=seed, accuracy=accuracy, macro_f1=accuracy, validation=accuracy, steps=1, seconds=1.0, joules=None,
-        collapsed=collapsed,
+        gap=None, trainable=None, collapsed=collapsed,
     )  # fmt: skip
 
 
@@ -113,3 +114,82 @@ def test_all_collapsed() -> None:
 @pytest.mark.parametrize("less", [0.01, -0.01])
 def test_an_interval_that_touches_nothing_tells_nothing_apart(less: float) -> None:
     assert "not told apart: probe" in compare.sentence([result("tuned", 10, 0.8), result("probe", 10, 0.8, less=less)])
+
+
+def policy(
+    name: str, share: float, accuracy: float, *, learns: int, gap: float = 0.1, better: float = 0.05,
+    than: str | None = None, by: float = 0.0, ends: float = 0.01,
+) -> StudyResult:  # fmt: skip
+    """Of 600 labels. Args: better: than the probe. than, by: the one that tunes less, and the difference from it."""
+    difference = Measure(value=by, low=by - ends, high=by + ends, rows=100)
+    one = result("tuned", round(600 * share), accuracy, share=share, less=better)
+    runs = tuple(each.model_copy(update={"gap": gap, "trainable": learns}) for each in one.runs)
+    shallower = Shallower(policy=than, difference=difference) if than else None
+    return one.model_copy(update={"policy": name, "runs": runs, "shallower": shallower})
+
+
+def test_layers_overfit_with_few_labels_and_not_with_many() -> None:
+    found = [
+        policy("head", 0.1, 0.7, learns=10, gap=0.1, better=0.0),
+        policy("full", 0.1, 0.6, learns=900, gap=0.35, better=-0.1, than="head", by=-0.1),
+        result("probe", 60, 0.7, share=0.1),
+        policy("head", 1.0, 0.8, learns=10, gap=0.05, better=0.0),
+        policy("full", 1.0, 0.9, learns=900, gap=0.1, better=0.1, than="head", by=0.1),
+        result("probe", 600, 0.8, share=1.0),
+    ]
+    assert depth.sentence(found) == (
+        "With 60 labels head is best with 70.0 % (+0.0 points, interval -1.0 to +1.0 against the probe: not told "
+        "apart); with all 600 labels full is best with 90.0 % (+10.0 points, interval +9.0 to +11.0 against the "
+        "probe). Tuning more layers overfits with 60 labels: full (-10.0 points, interval -11.0 to -9.0 against head; "
+        "gap 35.0 points, that of head 10.0)."
+    )
+
+
+def test_layers_a_lower_accuracy_that_the_rows_do_not_tell_apart_is_no_overfitting() -> None:
+    found = [
+        policy("head", 1.0, 0.7, learns=10),
+        policy("last:1", 1.0, 0.695, learns=90, gap=0.2, than="head", by=-0.005),
+        policy("full", 1.0, 0.6, learns=900, gap=0.35, than="head", by=-0.1),
+    ]
+    said = depth.sentence(found)
+    assert "overfits with all 600 labels: full (-10.0 points" in said
+    assert said.endswith(
+        "A larger gap and a lower accuracy, but not told apart on these rows: with all 600 labels: last:1 (-0.5 "
+        "points, interval -1.5 to +0.5 against head; gap 20.0 points, that of head 10.0)."
+    )
+    assert "overfits" not in depth.sentence(found[:2])
+
+
+@pytest.mark.parametrize(("gap", "by"), [(0.05, -0.1), (0.1, -0.1), (0.3, 0.1), (0.3, 0.0)])
+def test_layers_overfit_only_with_a_larger_gap_and_a_lower_accuracy(gap: float, by: float) -> None:
+    found = [
+        policy("head", 1.0, 0.7, learns=10, gap=0.1),
+        policy("full", 1.0, 0.7 + by, learns=900, gap=gap, than="head", by=by),
+    ]
+    assert depth.sentence(found).endswith(
+        ". No policy has a larger gap and a lower accuracy than the best of those that tune less."
+    )
+
+
+def test_layers_of_equals_the_one_that_tunes_least_is_named_first() -> None:
+    found = [
+        policy("full", 1.0, 0.7, learns=900, than="head"),
+        policy("last:1", 1.0, 0.7, learns=90, than="head"),
+        policy("head", 1.0, 0.7, learns=10),
+    ]
+    assert depth.sentence(found).startswith(
+        "With all 600 labels head is best with 70.0 %, which last:1 and full reach too (+5.0 points, "
+    )
+
+
+def test_layers_one_policy_is_not_the_best_of_any() -> None:
+    assert depth.sentence([policy("full", 0.5, 0.7, learns=900)]) == (
+        "With 300 labels full has 70.0 % (+5.0 points, interval +4.0 to +6.0 against the probe)."
+    )
+
+
+def test_layers_policies_that_tune_as_much_say_nothing_of_depth() -> None:
+    found = [policy("full", 1.0, 0.8, learns=900), policy("gradual:0.5", 1.0, 0.7, learns=900, gap=0.9)]
+    assert depth.sentence(found) == (
+        "With all 600 labels full is best with 80.0 % (+5.0 points, interval +4.0 to +6.0 against the probe)."
+    )
