@@ -25,6 +25,7 @@ from finetide.studies.depth import measure, with_policy
 from finetide.studies.fit import Job, finished, folder
 from finetide.studies.policies import parse_policies
 from finetide.studies.show import as_lines, sheet, write
+from support.micro import micro_base
 from support.studies import MODEL, PROBE, TUNE, Project, table
 
 # By policy: accuracy about so high on test rows, on validation, gap, values that learn.
@@ -35,8 +36,11 @@ PLAYED: dict[str | None, tuple[float, float, float, int]] = {
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Of two blocks: one is no stack, and no policy counts it."""
     monkeypatch.chdir(tmp_path)
-    return Project(tmp_path)
+    made = Project(tmp_path)
+    made.params(base={"sha256": micro_base(tmp_path / "base", layers=2)})
+    return made
 
 
 def played(at: Bench, job: Job) -> tuple[FinishedRun, bool]:
@@ -180,9 +184,9 @@ def test_many_lines_have_a_legend_of_several_rows_and_each_a_look_of_its_own() -
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        ("last:99", "--policies.last: the model has 1 blocks (found 99)\n  fix: at most 1; or full"),
+        ("last:99", "--policies.last: the model has 2 blocks (found 99)\n  fix: at most 2; or full"),
         ("lora:99", "--policies.lora.rank: "),
-        ("auto:19", "--policies: are too few steps to tell anything (found 'auto:19')\n  fix: at least 20"),
+        ("auto:19", "--policies: are too few steps to tell anything (found 'auto:19')\n  fix: at least 30"),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused_before_anything_is_trained(
