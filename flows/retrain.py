@@ -35,7 +35,7 @@ from finetide.lifecycle.prepare import prepare, repin  # noqa: E402
 from finetide.lifecycle.run import closing_lines, graph_of, nothing_to_do, training_needed  # noqa: E402
 from finetide.pipeline.dvc import run_lock  # noqa: E402
 from finetide.pipeline.graph import Graph, ancestors, order  # noqa: E402
-from finetide.pipeline.run import StageRun, dirty, raise_failure, run_stage, worth_saying  # noqa: E402
+from finetide.pipeline.run import StageRun, raise_failure, run_stage, worth_saying  # noqa: E402
 from finetide.registry import ledger  # noqa: E402
 
 RETRIES = 2
@@ -132,9 +132,9 @@ def _retrain(root: Path, model: str) -> State[Any]:
     for line in advance_window(str(root), model):
         get_run_logger().info("%s", line)
     graph = graph_of(root, model)
-    for line in repin(root, model, graph):
+    lines, stale = repin(root, model, graph)
+    for line in lines:
         get_run_logger().info("%s", line)
-    stale = dirty(root, graph)
     gate = f"gate@{model}"
     before_gate = [name for name in order(graph) if name in ancestors(graph, gate)]
     after_gate = [name for name in order(graph) if name not in before_gate]

@@ -20,7 +20,7 @@ from finetide.files import sha256_file
 from finetide.lifecycle import outputs
 from finetide.lifecycle.restore import restore
 from finetide.pipeline import journal
-from finetide.pipeline.graph import of_model, read
+from finetide.pipeline.graph import Graph, of_model, read
 from finetide.pipeline.run import dirty
 from finetide.registry import approvals, history, ledger, service
 from finetide.registry.window import window_path
@@ -68,9 +68,14 @@ def _check_descriptions(root: Path, model: str) -> None:
     check_descriptions([*quality.labels, *sorted(seen - set(quality.labels))], descriptions)
 
 
-def conclude(root: Path, model: str) -> Conclusion:
-    """Read the verdict files and act on them, once: a second call finds its ledger entry and does nothing."""
-    stale = dirty(root, of_model(read(root), model))
+def conclude(root: Path, model: str, graph: Graph | None = None, stale: set[str] | None = None) -> Conclusion:
+    """Read the verdict files and act on them, once: a second call finds its ledger entry and does nothing.
+
+    Args: graph, stale: the model's stages, and those that are stale, where the caller knows; each answer of DVC's takes
+    seconds.
+    """
+    if stale is None:
+        stale = dirty(root, graph or of_model(read(root), model))
     if failed := _failure(root, model, stale):
         return failed
     entries = ledger.read(root, model)

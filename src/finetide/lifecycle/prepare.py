@@ -53,16 +53,24 @@ def prepare(root: Path, model: str) -> list[str]:
     return lines
 
 
-def repin(root: Path, model: str, graph: Graph) -> list[str]:
+def repin(root: Path, model: str, graph: Graph) -> tuple[list[str], set[str]]:
     """A champion went into service since the window was pinned, and now a setting or the code has changed: what is
-    trained from here on has to be judged against that champion. One line for each thing that changed.
+    trained from here on has to be judged against that champion.
+
+    Returns: a line for each thing that changed, and the stages of ``graph`` that are stale now.
     """
+    stale = dirty(root, graph)
+    lines = _repinned(root, model, graph, stale)
+    return lines, dirty(root, graph) if lines else stale
+
+
+def _repinned(root: Path, model: str, graph: Graph, stale: set[str]) -> list[str]:
     entries = ledger.read(root, model)
     champion = history.champion(entries)
     pinned = read_window(root, model).champion
     if champion is None or (pinned is not None and pinned.hash == champion.bundle_hash):
         return []
-    if not dirty(root, graph):
+    if not stale:
         verdict = outputs.judge(root, model)
         if verdict is None or verdict.challenger_hash == champion.bundle_hash:
             return []

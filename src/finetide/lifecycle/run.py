@@ -10,7 +10,7 @@ from finetide.lifecycle.conclude import Conclusion, conclude, training_needed
 from finetide.lifecycle.prepare import prepare, repin
 from finetide.pipeline import journal
 from finetide.pipeline.graph import Graph, ancestors, of_model, read
-from finetide.pipeline.run import StageRun, dirty, run_graph, worth_saying
+from finetide.pipeline.run import StageRun, run_graph, worth_saying
 from finetide.registry.alias import read_alias
 from finetide.report import write
 
@@ -39,16 +39,17 @@ def run_model(root: Path, model: str, say: Say) -> Conclusion:
     for line in prepare(root, model):
         say(f"{model}: {line}")
     graph = graph_of(root, model)
-    for line in repin(root, model, graph):
+    lines, stale = repin(root, model, graph)
+    for line in lines:
         say(f"{model}: {line}")
     ran: list[str] = []
-    found = _run_stages(root, model, graph, say, ran) if dirty(root, graph) else conclude(root, model)
+    found = _run_stages(root, model, graph, stale, say, ran) if stale else conclude(root, model, graph, stale)
     for line in closing_lines(root, model, found, ran):
         say(line)
     return found
 
 
-def _run_stages(root: Path, model: str, graph: Graph, say: Say, ran: list[str]) -> Conclusion:
+def _run_stages(root: Path, model: str, graph: Graph, stale: set[str], say: Say, ran: list[str]) -> Conclusion:
     """Args: ran: filled with the names of the stages that did run."""
     to_gate = ancestors(graph, f"gate@{model}")
 
@@ -73,19 +74,20 @@ def _run_stages(root: Path, model: str, graph: Graph, say: Say, ran: list[str]) 
         if not failing and worth_saying(line):
             say(f"      {line}")
 
-    before = run_graph(root, graph, on_stage=start, on_done=done, on_line=echo, only=to_gate)
+    before = run_graph(root, graph, on_stage=start, on_done=done, on_line=echo, only=to_gate, stale=stale)
     if before[-1].state == "failed":
-        return _failed(root, model, before[-1])
+        return _failed(root, model, graph, before[-1])
     needed, reason = training_needed(root, model)
     say(f"  policy: {'train' if needed else 'no training'}: {reason}")
     if needed:
         touched = [run.stage for run in before if run.touched]
         after = run_graph(
-            root, graph, on_stage=start, on_done=done, on_line=echo, only=set(graph) - to_gate, touched_before=touched
-        )
+            root, graph, on_stage=start, on_done=done, on_line=echo, only=set(graph) - to_gate, stale=stale,
+            touched_before=touched,
+        )  # fmt: skip
         if after[-1].state == "failed":
-            return _failed(root, model, after[-1])
-    return conclude(root, model)
+            return _failed(root, model, graph, after[-1])
+    return conclude(root, model, graph)
 
 
 def last_time(root: Path, stage: str) -> str:
@@ -101,8 +103,8 @@ def last_time(root: Path, stage: str) -> str:
     return f" (last time {seconds:.0f} s)" if seconds < 120 else f" (last time {seconds / 60:.0f} min)"
 
 
-def _failed(root: Path, model: str, run: StageRun) -> Conclusion:
-    found = conclude(root, model)
+def _failed(root: Path, model: str, graph: Graph, run: StageRun) -> Conclusion:
+    found = conclude(root, model, graph)
     if found.outcome in ("halted", "failed"):
         return found
     return Conclusion("failed", run.error, run.exit_code, new=True)

@@ -105,16 +105,17 @@ def run_graph(
     on_stage: Callable[[str], None],
     on_done: Callable[[StageRun], None],
     on_line: dvc.Line | None = None,
+    stale: set[str],
     only: Iterable[str] | None = None,
     touched_before: Iterable[str] = (),
 ) -> list[StageRun]:
     """Run the stages of ``graph`` (or those in ``only``) in order; stop at the first that fails.
 
-    DVC is asked once which stages are stale. A stage that is clean, and before which DVC did nothing
-    (``touched_before`` included), is cached without a call.
+    A stage that is clean, and before which DVC did nothing (``touched_before`` included), is cached without a call.
+
+    Args: stale: those that DVC called changed before any of them ran, see `dirty`.
     """
     wanted = [stage for stage in order(graph) if only is None or stage in set(only)]
-    stale = dirty(root, wanted)
     moved = set(touched_before)
     runs: list[StageRun] = []
     for stage in wanted:

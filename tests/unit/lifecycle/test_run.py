@@ -8,7 +8,7 @@ import pytest
 
 from finetide.errors import ConfigError
 from finetide.lifecycle import conclude, run
-from finetide.pipeline import journal
+from finetide.pipeline import dvc, journal
 from support.artifacts import Artifacts
 from support.project import edit_params
 from support.registry import MODEL
@@ -38,3 +38,24 @@ def test_a_description_of_no_label_is_refused_before_training(made: Artifacts, k
 def test_a_description_of_a_label_passes(made: Artifacts) -> None:
     edit_params(made.root, lambda params: params["evaluate"]["label_descriptions"].update(refund="money"), MODEL)
     assert conclude.training_needed(made.root, MODEL) == (True, "no champion yet")
+
+
+def test_where_nothing_changed_dvc_is_asked_for_its_graph_and_its_status_once_each(
+    made: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (made.root / ".dvc").mkdir(exist_ok=True)
+    asked: list[str] = []
+
+    def answer(command: list[str], _root: Path, _on_line: object) -> dvc.Outcome:
+        asked.append(command[3])
+        return dvc.Outcome(0, f'"gate@{MODEL}";\n"train@{MODEL}";\n' if command[3] == "dag" else "{}")
+
+    def concluded(_root: Path, _model: str, graph: object, stale: object) -> conclude.Conclusion:
+        assert (graph, stale) == ({f"gate@{MODEL}": [], f"train@{MODEL}": []}, set())
+        return conclude.Conclusion("promoted", "why", 0, new=False)
+
+    monkeypatch.setattr(dvc, "_run", answer)
+    monkeypatch.setattr(run, "prepare", lambda *_: [])
+    monkeypatch.setattr(run, "conclude", concluded)
+    assert run.run_model(made.root, MODEL, lambda _: None).outcome == "promoted"
+    assert asked == ["dag", "status"]

@@ -33,7 +33,7 @@ GRAPH = {"first@m": [], "second@m": ["first@m"]}
 
 
 def run_all(project: Path) -> list[str]:
-    runs = run_graph(project, GRAPH, on_stage=lambda _: None, on_done=lambda _: None)
+    runs = run_graph(project, GRAPH, on_stage=lambda _: None, on_done=lambda _: None, stale=dirty(project, GRAPH))
     return [run.state for run in runs]
 
 
