@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from finetide.engine import prefix, tune
 from finetide.engine.loop import Result
@@ -21,8 +20,9 @@ from finetide.layers.lora import attach
 from finetide.layers.policies import Adapting, resolve
 from finetide.layers.rules import Adapter, Rule
 from finetide.task import Built
+from support.killed import until_it_ends
 from support.micro import micro_base
-from unit.engine.test_loop import PROBE, TASK, KilledError, build, run, settings, spec, weights
+from unit.engine.test_loop import PROBE, TASK, build, run, settings, spec, weights
 
 LORA = Adapting(Adapter("lora", 4, 8.0, 0.1), "linear")
 DORA = Adapting(Adapter("dora", 4, 8.0, 0.1), "attention")
@@ -54,25 +54,10 @@ def test_killed_anywhere_and_resumed_it_ends_byte_equal(
 ) -> None:
     whole, ended, curve = undisturbed
     rng = random.Random(seed)
-    original = tune.Tuner._step
     left = [rng.randint(2, 8) for _ in range(3)]
-
-    def dying(self: tune.Tuner, order: list[int], at: tune.Progressed) -> float:
-        if left:
-            left[0] -= 1
-            if left[0] == 0:
-                left.pop(0)
-                raise KilledError
-        return original(self, order, at)
-
-    monkeypatch.setattr(tune.Tuner, "_step", dying)
-    for _ in range(4):
-        try:
-            again, resumed, curve_again = run(base, tmp_path / "killed", PHASES, checkpoint_every_steps=2)
-            break
-        except KilledError:
-            torch.manual_seed(rng.randint(0, 10**6))  # whatever the next process starts with
-    assert not left
+    again, resumed, curve_again = until_it_ends(
+        lambda: run(base, tmp_path / "killed", PHASES, checkpoint_every_steps=2), left, monkeypatch
+    )
     assert weights(resumed) == weights(ended)
     assert (again.phases, again.kept, again.proof) == (whole.phases, whole.kept, whole.proof)
     assert curve_again.path.read_bytes() == curve.path.read_bytes()

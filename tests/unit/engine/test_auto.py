@@ -14,8 +14,9 @@ from finetide.errors import ConfigError
 from finetide.layers.policies import Adapting, Named
 from finetide.layers.rules import Rule
 from finetide.layers.structure import read
+from support.killed import KilledError
 from support.micro import FAMILIES, micro_base
-from unit.engine.test_loop import PROBE, TASK, KilledError, build, run, settings, spec, weights
+from unit.engine.test_loop import PROBE, TASK, build, run, settings, spec, weights
 
 AUTO = spec(epochs=2, policy=Named("auto", 120))
 

@@ -20,6 +20,7 @@ from finetide.layers.policies import Named
 from finetide.layers.rules import Rule
 from finetide.seeding import generator
 from finetide.task import Built, ModelSettings
+from support.killed import KilledError, until_it_ends
 from support.messages import LABELS, rows
 from support.micro import micro_base
 
@@ -85,10 +86,6 @@ def weights(built: Built) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in built.module.state_dict().items()}
 
 
-class KilledError(Exception):
-    pass
-
-
 def test_the_result_is_never_worse_than_its_probe(base: Path, tmp_path: Path) -> None:
     result, built, curve = run(base, tmp_path, [PROBE, spec(learning_rate=0.5)])
     probe, tuned = result.phases
@@ -118,24 +115,8 @@ def test_killed_anywhere_and_resumed_it_ends_byte_equal(
     phases: list[PhaseSpec] = [PROBE, spec(epochs=1), spec(epochs=1, policy=Named("head"))]
     whole, undisturbed, curve = run(base, tmp_path / "whole", phases)
     rng = random.Random(seed)
-    original = tune.Tuner._step
     left = [rng.randint(1, 9) for _ in range(3)]
-
-    def dying(self: tune.Tuner, order: list[int], at: tune.Progressed) -> float:
-        if left:
-            left[0] -= 1
-            if left[0] == 0:
-                left.pop(0)
-                raise KilledError
-        return original(self, order, at)
-
-    monkeypatch.setattr(tune.Tuner, "_step", dying)
-    for _ in range(4):
-        try:
-            again, resumed, curve_again = run(base, tmp_path / "killed", phases)
-            break
-        except KilledError:
-            torch.manual_seed(rng.randint(0, 10**6))  # whatever the next process starts with
+    again, resumed, curve_again = until_it_ends(lambda: run(base, tmp_path / "killed", phases), left, monkeypatch)
     assert weights(resumed) == weights(undisturbed)
     assert (again.phases, again.kept, again.proof) == (whole.phases, whole.kept, whole.proof)
     assert curve_again.path.read_bytes() == curve.path.read_bytes()

@@ -16,8 +16,9 @@ from finetide.engine.loop import train
 from finetide.engine.progress import Curve
 from finetide.engine.specs import Data
 from finetide.errors import MachineError
+from support.killed import KilledError
 from support.micro import micro_base
-from unit.engine.test_loop import TASK, KilledError, build, run, settings, spec, weights
+from unit.engine.test_loop import TASK, build, run, settings, spec, weights
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,10 @@ from finetide.engine.overfit import SAMPLE, Measured, Watch, sample
 from finetide.engine.progress import Curve
 from finetide.engine.specs import CurveRow, Data, Score
 from finetide.task import Built, ModelSettings
+from support.killed import KilledError
 from support.messages import LABELS
 from support.micro import micro_base
-from unit.engine.test_loop import TASK, KilledError, frame, settings, spec, weights
+from unit.engine.test_loop import TASK, frame, settings, spec, weights
 
 ARGUMENTS = {
     "epochs": 40, "learning_rate": 3e-3, "schedule": "constant", "patience": 30, "evaluations_per_epoch": 1,

@@ -11,8 +11,9 @@ import torch
 from finetide.engine import packed, tune
 from finetide.engine.specs import TuneSpec
 from finetide.layers.policies import Named
+from support.killed import until_it_ends
 from support.micro import micro_base
-from unit.engine.test_loop import TASK, KilledError, build, run, settings, spec, weights
+from unit.engine.test_loop import TASK, build, run, settings, spec, weights
 
 FULL = Named("full")
 
@@ -72,23 +73,7 @@ def test_killed_and_resumed_it_ends_byte_equal(
     whole, undisturbed, _ = run(base, tmp_path / "whole", list(phases), **given)
     assert any("rows are packed" in line for line in whole.phases[0].decisions)
     rng = random.Random(seed)
-    original, left = tune.Tuner._step, [rng.randint(1, 6), rng.randint(1, 6)]
-
-    def dying(self: tune.Tuner, order: list[int], at: tune.Progressed) -> float:
-        if left:
-            left[0] -= 1
-            if left[0] == 0:
-                left.pop(0)
-                raise KilledError
-        return original(self, order, at)
-
-    monkeypatch.setattr(tune.Tuner, "_step", dying)
-    for _ in range(3):
-        try:
-            again, resumed, _ = run(base, tmp_path / "killed", list(phases), **given)
-            break
-        except KilledError:
-            torch.manual_seed(rng.randint(0, 10**6))
-    assert not left
+    left = [rng.randint(1, 6), rng.randint(1, 6)]
+    again, resumed, _ = until_it_ends(lambda: run(base, tmp_path / "killed", list(phases), **given), left, monkeypatch)
     assert weights(resumed) == weights(undisturbed)
     assert again.phases == whole.phases

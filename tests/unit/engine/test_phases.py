@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from finetide.engine import average as averaging
-from finetide.engine import tune
 from finetide.engine.average import mean, mix
 from finetide.engine.checkpoint import Checkpoints
 from finetide.engine.loop import Result, train
@@ -20,8 +19,9 @@ from finetide.errors import DataError
 from finetide.layers.policies import Adapting, Named
 from finetide.layers.rules import Adapter
 from finetide.task import Built
+from support.killed import KilledError, until_it_ends
 from support.micro import micro_base
-from unit.engine.test_loop import PROBE, TASK, KilledError, build, frame, settings, spec, weights
+from unit.engine.test_loop import PROBE, TASK, build, frame, settings, spec, weights
 
 
 @pytest.fixture(scope="module")
@@ -95,29 +95,16 @@ def test_killed_at_any_step_and_resumed_they_end_byte_equal(
     base: Path, tmp_path: Path, phases: list[PhaseSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, undisturbed, curve = run(base, tmp_path / "whole", phases)
-    original, mixed = tune.Tuner._step, averaging.evaluate
-    countdown = [3, 5, 4, 2]
-
-    def dying(self: tune.Tuner, order: list[int], at: tune.Progressed) -> float:
-        if countdown:
-            countdown[0] -= 1
-            if countdown[0] == 0:
-                countdown.pop(0)
-                raise KilledError
-        return original(self, order, at)
+    mixed = averaging.evaluate
 
     def dying_mix(*given: object) -> Score:
         monkeypatch.setattr(averaging, "evaluate", mixed)
         raise KilledError
 
-    monkeypatch.setattr(tune.Tuner, "_step", dying)
     monkeypatch.setattr(averaging, "evaluate", dying_mix)
-    for _ in range(7):
-        try:
-            again, resumed, curve_again = run(base, tmp_path / "killed", phases)
-            break
-        except KilledError:
-            torch.manual_seed(5)
+    again, resumed, curve_again = until_it_ends(
+        lambda: run(base, tmp_path / "killed", phases), [3, 5, 4, 2], monkeypatch
+    )
     assert weights(resumed) == weights(undisturbed)
     assert (again.phases, again.kept, again.proof) == (whole.phases, whole.kept, whole.proof)
     assert curve_again.path.read_bytes() == curve.path.read_bytes()

@@ -18,8 +18,9 @@ from finetide.engine.progress import Curve
 from finetide.layers.freeze import frozen
 from finetide.layers.policies import Named, resolve
 from finetide.layers.structure import read
+from support.killed import KilledError
 from support.micro import FAMILIES, micro_base
-from unit.engine.test_loop import TASK, KilledError, build, run, spec, weights
+from unit.engine.test_loop import TASK, build, run, spec, weights
 
 LAST = Named("last", 1)
 FP32 = Precision("fp32", "here")

@@ -16,8 +16,9 @@ from finetide.engine.loop import train
 from finetide.engine.progress import Curve
 from finetide.errors import IntegrityError
 from finetide.layers.policies import Named
+from support.killed import until_it_ends
 from support.micro import micro_base
-from unit.engine.test_loop import TASK, KilledError, build, run, settings, spec, weights
+from unit.engine.test_loop import TASK, build, run, settings, spec, weights
 
 WORDS = "encoder.embeddings.word_embeddings.weight"
 FULL = Named("full")
@@ -102,24 +103,8 @@ def test_killed_and_resumed_it_ends_byte_equal(
     whole, undisturbed, _ = run(base, tmp_path / "whole", list(phases))
     assert any("occur in training rows" in line for line in whole.phases[0].decisions)
     rng = random.Random(seed)
-    original, left = tune.Tuner._step, [rng.randint(1, 5), rng.randint(1, 5)]
-
-    def dying(self: tune.Tuner, order: list[int], at: tune.Progressed) -> float:
-        if left:
-            left[0] -= 1
-            if left[0] == 0:
-                left.pop(0)
-                raise KilledError
-        return original(self, order, at)
-
-    monkeypatch.setattr(tune.Tuner, "_step", dying)
-    for _ in range(3):
-        try:
-            again, resumed, _ = run(base, tmp_path / "killed", list(phases))
-            break
-        except KilledError:
-            torch.manual_seed(rng.randint(0, 10**6))
-    assert not left
+    left = [rng.randint(1, 5), rng.randint(1, 5)]
+    again, resumed, _ = until_it_ends(lambda: run(base, tmp_path / "killed", list(phases)), left, monkeypatch)
     assert weights(resumed) == weights(undisturbed)
     assert again.phases == whole.phases
 
