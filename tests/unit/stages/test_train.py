@@ -31,6 +31,7 @@ from finetide.files import sha256_file, tree_hashes
 from finetide.layers.rules import Rule
 from finetide.stages import train
 from finetide.task import ModelSettings
+from support import studies
 from support.messages import LABELS, rows
 from support.micro import HIDDEN, micro_base
 
@@ -38,19 +39,7 @@ PROJECT = Path(__file__).parents[3]
 MODEL = "tickets"
 CHAMPION = ChampionPin(version="v1", hash="c" * 64)
 PROBE: dict[str, Any] = {"kind": "probe", "l2": [0.001, 0.01], "max_iterations": 50}
-TUNE: dict[str, Any] = {
-    "kind": "tune",
-    "layers": [{"match": "embeddings", "lr": "frozen"}, {"match": ".*", "lr": 1.0}],
-    "duration": {"epochs": 1, "steps": None},
-    "learning_rate": 1.0e-3,
-    "schedule": "linear",
-    "warmup_share": 0.1,
-    "weight_decay": 0.01,
-    "max_gradient_norm": 1.0,
-    "patience": 4,
-    "evaluations_per_epoch": 2,
-    "overfit_gap": 0.2,
-}
+TUNE: dict[str, Any] = {**studies.TUNE, "evaluations_per_epoch": 2, "overfit_gap": 0.2}
 
 
 ADAPTERS = {"dora": {"rank": 4, "alpha": 8.0, "dropout": 0.1, "targets": "linear"}}
