@@ -60,7 +60,8 @@ def measure(
             name: [(job.seed, run) for job, run in made if (job.policy, job.share) == (name, share)] for _, name in ways
         }
         tuned = [result(bench, "tuned", share, runs[name], runs[None], policy=name) for name in policies]
-        results += [_beside(bench, one, tuned, runs) for one in tuned]
+        depths = [one for one in tuned if _has_depth(policies[str(one.policy)])]
+        results += [_beside(bench, one, depths, runs) if one in depths else one for one in tuned]
         results.append(result(bench, "probe", share, runs[None]))
     return describe(
         bench, "layers", results, [run for _, run in made], yardstick="the probe with the same labels",
@@ -105,6 +106,11 @@ def _check(bench: Bench, policies: Mapping[str, LayerPolicy]) -> None:
 
 def _last_tune(params: TrainParams) -> int:
     return max((place for place, phase in enumerate(params.phases) if isinstance(phase, TunePhase)), default=-1)
+
+
+def _has_depth(layers: LayerPolicy) -> bool:
+    """Adapters and ``bitfit`` reach every block, however few values learn: more or fewer layers is not what they vary."""
+    return not isinstance(layers, AdapterPolicy) and layers != "bitfit"
 
 
 def _beside(

@@ -246,7 +246,9 @@ def test_the_verb_trains_and_goes_on_where_it_was(project: Project) -> None:
     assert learned == sorted(set(learned))
     assert learned[0] == found.labels * (32 + 1)
     assert (head.shallower, probe.runs[0].trainable) == (None, None)
-    assert all(one.shallower is not None for one in (lora, full))
+    assert lora.shallower is None  # it reaches every block, and is neither less deep nor deeper
+    assert full.shallower is not None
+    assert full.shallower.policy == "head"
     kept = {path: path.stat().st_mtime_ns for path in (folder(project.root, MODEL) / "runs").glob("*.json")}
     assert len(kept) == 4
     assert CliRunner().invoke(cli, arguments).stdout == said.stdout
