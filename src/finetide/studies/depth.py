@@ -109,7 +109,7 @@ def _last_tune(params: TrainParams) -> int:
 
 
 def _has_depth(layers: LayerPolicy) -> bool:
-    """Adapters and ``bitfit`` reach every block, however few values learn: more or fewer layers is not what they vary."""
+    """Adapters and ``bitfit`` reach every block, however few values learn: they are neither deep nor shallow."""
     return not isinstance(layers, AdapterPolicy) and layers != "bitfit"
 
 

@@ -221,7 +221,8 @@ def _notes_on_layers(study: Study) -> list[str]:
     ]
     if compared:
         notes.append(
-            f"Each policy is held against the best on validation of those with which fewer values learn (adapters and "
-            f"bitfit left out, which reach every block), {compared} times in all; by chance alone {100 - study.confidence * 100:g} in 100 such intervals leave out 0."
+            "Each policy is held against the best on validation of those with which fewer values learn (adapters and "
+            f"bitfit left out, which reach every block), {compared} times in all; by chance alone "
+            f"{100 - study.confidence * 100:g} in 100 such intervals leave out 0."
         )
     return notes
