@@ -113,7 +113,7 @@ CAUSES = [
             f"{M}.shift.alpha", "is missing; every setting is written out"),
     refused("missing key", "a section is left out", without("judge"), f"{M}.judge", "is missing"),
     refused("missing key", "a phase without its kind", edited(lambda p: p["train"]["phases"][1].pop("kind")),
-            f"{M}.train.phases[1].kind", "is missing", "'probe', 'tune'"),
+            f"{M}.train.phases[1].kind", "is missing", "'probe', 'soup', 'tune'"),
     refused("missing key", "no schema version", replaced("schema: 1\n", ""), "schema: is missing", "schema: 1"),
     # Types.
     refused("wrong type", "a word for a number", setting("train.batch_rows", "many"),
