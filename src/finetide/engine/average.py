@@ -47,7 +47,7 @@ def average(
             best = share
     state = ends.get(best) or mix(first, second, best)
     names = " and ".join(str(place + 1) for place in spec.between)
-    tried = ", ".join(f"{share:g}: {score.accuracy:.1%}, loss {score.loss:.4f}" for share, score in scores.items())
+    tried = ", ".join(f"{share:g}: {_said(score)}" for share, score in scores.items())
     better = f"{best:g} is kept" if best not in ends else "no mixture is better than both: none is kept"
     decisions = (f"between the weights of phases {names}, by the share of the second: {tried}", better)
     changed = sum(value.numel() for name, value in second.items() if not torch.equal(value, first[name]))
@@ -89,11 +89,8 @@ def soup(
     lines.append(
         f"the mean of {len(inside)} checkpoints is kept" if len(inside) > 1 else "no mean is better than the best alone"
     )
-    least = remembered[0].state
     changed = sum(
-        value.numel()
-        for name, value in least.items()
-        if any(not torch.equal(value, one.state[name]) for one in remembered[1:])
+        value.numel() for name, value in state.items() if any(not torch.equal(value, one.state[name]) for one in inside)
     )
     return _ended("soup", task, built, data, settings, curve, state, index, changed, best, tuple(lines)), state
 
@@ -106,7 +103,7 @@ def _ended(
     kind: str, task: Task, built: Built, data: Data, settings: Settings, curve: Curve, state: State, index: int,
     changed: int, score: Score, decisions: tuple[str, ...],
 ) -> PhaseResult:  # fmt: skip
-    """Measure ``state`` for the curve. Args: changed: numbers in which what was averaged differs."""
+    """Measure ``state`` for the curve. Args: changed: values of the model in which what was averaged differs."""
     step = curve.rows[-1].step if curve.rows else 0
     built.module.load_state_dict(state)
     measured = overfit.measure(task, built, data, settings)

@@ -17,32 +17,21 @@ def by_length(lengths: Ints, budget: int) -> Iterator[list[int]]:
     yield from cut(order.tolist(), lengths, budget)
 
 
-def cut(order: Sequence[int], lengths: Ints, budget: int) -> Iterator[list[int]]:
-    """Cut ``order`` into runs whose padded size, rows × longest, stays within ``budget``."""
-    batch: list[int] = []
-    longest = 0
-    for place in order:
-        grown = max(longest, int(lengths[place]))
-        if batch and grown * (len(batch) + 1) > budget:
-            yield batch
-            batch, grown = [], int(lengths[place])
-        batch.append(place)
-        longest = grown
-    if batch:
-        yield batch
+def cut(order: Sequence[int], lengths: Ints, budget: int, *, packed: bool = False) -> Iterator[list[int]]:
+    """Cut ``order`` into runs of at most ``budget`` tokens, and at least one row.
 
-
-def cut_packed(order: Sequence[int], lengths: Ints, budget: int) -> Iterator[list[int]]:
-    """Cut ``order`` into runs of at most ``budget`` tokens without padding, and at least one row."""
+    Args: packed: count the rows' own tokens; else what padding makes of them, rows × longest.
+    """
     batch: list[int] = []
-    tokens = 0
+    longest = tokens = 0
     for place in order:
         length = int(lengths[place])
-        if batch and tokens + length > budget:
+        size = tokens + length if packed else max(longest, length) * (len(batch) + 1)
+        if batch and size > budget:
             yield batch
-            batch, tokens = [], 0
+            batch, longest, tokens = [], 0, 0
         batch.append(place)
-        tokens += length
+        longest, tokens = max(longest, length), tokens + length
     if batch:
         yield batch
 

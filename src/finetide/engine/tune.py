@@ -261,8 +261,7 @@ class Tuner:
         summed = 0.0
         by_length = sorted(rows, key=lambda row: -int(examples.lengths[row]))
         width = self.width if self.around_train is nowhere else None  # what is kept of a prefix is kept by row
-        cut = batches.cut if width is None else batches.cut_packed
-        for index in cut(by_length, examples.lengths, tokens):
+        for index in batches.cut(by_length, examples.lengths, tokens, packed=width is not None):
             seed = derive(self.settings.seed, "inputs", self.index, step)
             collated = self.task.collate(self.built, examples, index, seed=seed, width=width)
             batch = {name: value.to(self.device) for name, value in collated.items()}

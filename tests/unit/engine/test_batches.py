@@ -37,7 +37,7 @@ def test_an_epoch_has_every_row_once_in_an_order_of_its_own() -> None:
 @settings(derandomize=True, deadline=None, max_examples=100, database=None)
 def test_packed_runs_hold_every_row_once_within_the_budget(lengths: list[int], budget: int) -> None:
     found = np.array(lengths)
-    runs = list(batches.cut_packed(range(len(lengths)), found, budget))
+    runs = list(batches.cut(range(len(lengths)), found, budget, packed=True))
     assert [place for run in runs for place in run] == list(range(len(lengths)))
     assert all(len(run) == 1 or found[run].sum() <= budget for run in runs)
 
