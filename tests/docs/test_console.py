@@ -25,7 +25,7 @@ MOST_NOT_RUN = 6
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "micro"
-    micro_base(folder, layers=1)
+    micro_base(folder, layers=2)
     return folder
 
 
