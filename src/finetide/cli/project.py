@@ -213,7 +213,7 @@ def explain(key: str) -> None:
 
     for one in explaining.explain(key):
         kind = f" (phases of kind {one.phase})" if one.phase else ""
-        unit = explaining.unit(one.key)
+        unit = explaining.unit(one)
         said = f"\n    unit: {unit}" if unit else ""
         click.echo(f"{one.key}{kind}: {one.type.replace('`', '')}\n    {one.meaning}{said}")
         for line in _of_project(one.key):

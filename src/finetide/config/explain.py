@@ -74,9 +74,11 @@ def explain(key: str) -> list[Setting]:
     raise InputError("no such setting", where="finetide explain", found=key, fix=fix)
 
 
-def unit(key: str) -> str | None:
-    """What a number of this setting counts, where its name says so."""
-    last = key.rpartition(".")[2]
+def unit(setting: Setting) -> str | None:
+    """What a number of this setting counts, where its name says so. A setting of words has none."""
+    if not re.search(r"number|integer", setting.type):
+        return None
+    last = setting.key.rpartition(".")[2]
     return next((said for ending, said in UNITS.items() if last == ending.lstrip("_") or last.endswith(ending)), None)
 
 
