@@ -3,16 +3,18 @@
 MinHash signatures cut into bands (Broder, "On the resemblance and containment of documents", SEQUENCES 1997; banding
 as in Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4) propose pairs. Those that an upper bound
 from bitmaps of the two sets cannot rule out (Sandes, Teodoro, Melo, "Bitmap filter: speeding up exact set similarity
-joins", Information Systems 88, 2020) are checked by their exact Jaccard similarity. Whether a pair is proposed depends
+joins", Information Systems 88, 2020) are checked by their exact Jaccard similarity. The bands are looked at one after
+the other; the signatures of many texts wait in a temporary file. Whether a pair is proposed depends
 on its two texts, and in a crowded band on older texts, never on younger ones: what is found today is found again when
 the data has grown.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from scipy import sparse
@@ -36,7 +38,10 @@ CHUNK_CHARACTERS = 1 << 17
 CHUNK_TEXTS = 1 << 10
 CHUNK_PAIRS = 1 << 13
 CHUNK_BOUNDS = 1 << 16
-BITMAP_BITS = 512
+# Half as many rule out nearly as much: of a million short texts' pairs, some hundred thousand more are compared.
+BITMAP_BITS = 256
+# From so many bytes on, signatures are on disk.
+SPILL = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -60,23 +65,37 @@ def near_pairs(texts: Sequence[str], threshold: float) -> NearPairs:
     """
     if len(texts) < 2:
         return _pairs([], [], [])
-    sketches = _sketches(texts, *_banding(threshold))
-    return _verified(texts, _candidates(sketches, threshold), threshold)
+    with tempfile.SpooledTemporaryFile(max_size=SPILL) as keys:
+        sketches = _sketches(texts, keys, *_banding(threshold))
+        found = _candidates(sketches, threshold)
+    del sketches
+    return _verified(texts, found, threshold)
 
 
 @dataclass(frozen=True)
 class _Sketches:
-    """``keys``: [bands, texts] 64-bit, equal where the smallest hashes of the band are equal; ``sizes``: grams of each
-    text; ``bitmaps``: [texts, BITMAP_BITS / 64], the bits that a text's grams hash to."""
+    """``keys``: [bands, texts] 64-bit, in a file, equal where the smallest hashes of the band are equal; ``sizes``:
+    grams of each text; ``bitmaps``: [texts, BITMAP_BITS / 64], the bits that a text's grams hash to."""
 
-    keys: Array
+    keys: IO[bytes]
+    bands: int
     sizes: Array
     bitmaps: Array
+
+    def write(self, start: int, keys: Array) -> None:
+        """Args: keys: [bands, some texts], those from ``start`` on."""
+        for at, band in enumerate(keys):
+            self.keys.seek(8 * (at * len(self.sizes) + start))
+            self.keys.write(band.tobytes())
+
+    def band(self, at: int) -> Array:
+        self.keys.seek(8 * at * len(self.sizes))
+        return np.frombuffer(self.keys.read(8 * len(self.sizes)), np.uint64)
 
     def bound(self, older: Array, newer: Array) -> Array:
         """An upper bound of each pair's Jaccard similarity: what sets one bitmap only is in one set only."""
         apart = np.bitwise_count(self.bitmaps[older] ^ self.bitmaps[newer]).sum(axis=1, dtype=np.int64)
-        both = self.sizes[older] + self.sizes[newer]
+        both = self.sizes[older].astype(np.int64) + self.sizes[newer]
         shared = np.minimum((both - apart) // 2, np.minimum(self.sizes[older], self.sizes[newer]))
         bound: Array = shared / (both - shared)
         return bound
@@ -92,11 +111,9 @@ def _banding(threshold: float) -> tuple[int, int]:
     return MAX_HASHES, 1
 
 
-def _sketches(texts: Sequence[str], bands: int, size: int) -> _Sketches:
+def _sketches(texts: Sequence[str], keys: IO[bytes], bands: int, size: int) -> _Sketches:
     count = len(texts)
-    made = _Sketches(
-        np.zeros((bands, count), np.uint64), np.zeros(count, np.int64), np.zeros((count, BITMAP_BITS // 64), np.uint64)
-    )
+    made = _Sketches(keys, bands, np.zeros(count, np.int32), np.zeros((count, BITMAP_BITS // 64), np.uint64))
     # The same hash functions for all data and every seed: pairs must not come and go.
     numbers = generator(0, "near-duplicates").integers(0, 2**63, size=(bands * size, 2), dtype=np.uint64)
     with bar("near duplicates", count, "text") as progress:
@@ -105,7 +122,7 @@ def _sketches(texts: Sequence[str], bands: int, size: int) -> _Sketches:
             made.sizes[start:stop] = counts
             values = _mix(grams.astype(np.uint64))
             made.bitmaps[start:stop] = _bitmaps(counts, values)
-            _sign(made.keys[:, start:stop], values, np.cumsum(counts) - counts, numbers, size)
+            made.write(start, _signed(values, np.cumsum(counts) - counts, numbers, size))
             progress.update(stop - start)
     return made
 
@@ -118,8 +135,9 @@ def _bitmaps(counts: Array, values: Array) -> Array:
     return words
 
 
-def _sign(keys: Array, values: Array, offsets: Array, numbers: Array, size: int) -> None:
-    """Fill ``keys``, [bands, texts of the chunk]."""
+def _signed(values: Array, offsets: Array, numbers: Array, size: int) -> Array:
+    """[bands, texts of the chunk] keys."""
+    keys = np.zeros((len(numbers) // size, len(offsets)), np.uint64)
     hashed = np.empty_like(values)
     for index, (factor, addend) in enumerate(numbers):
         np.multiply(values, (factor << np.uint64(1)) | np.uint64(1), out=hashed)
@@ -127,6 +145,7 @@ def _sign(keys: Array, values: Array, offsets: Array, numbers: Array, size: int)
         # The smallest of the upper halves is the upper half of the smallest.
         smallest = np.minimum.reduceat(hashed, offsets) >> np.uint64(32)
         keys[index // size] = _mix(keys[index // size] ^ smallest)
+    return keys
 
 
 def _chunks(texts: Any) -> Iterator[tuple[int, int, list[str]]]:
@@ -183,39 +202,44 @@ def _mix(values: Array) -> Array:
 
 def _candidates(sketches: _Sketches, threshold: float) -> Array:
     """Pairs that share a bucket in some band and may be near, as ``older * texts + newer``, ascending, each once."""
-    count = sketches.keys.shape[1]
+    count = len(sketches.sizes)
     found = np.empty(0, np.int64)
-    with bar("near duplicates: pairs", len(sketches.keys), "band") as progress:
-        for band in sketches.keys:
-            kept = [_possible(sketches, older, newer, threshold) for older, newer in _same_bucket(band)]
-            found = _distinct(np.concatenate([found, *(older * count + newer for older, newer in kept)]))
+    with bar("near duplicates: pairs", sketches.bands, "band") as progress:
+        for at in range(sketches.bands):
+            kept = [
+                older[possible] * count + newer[possible]
+                for older, newer in _same_bucket(sketches.band(at))
+                if (possible := sketches.bound(older, newer) >= threshold).any()
+            ]
+            found = _distinct(np.concatenate([found, *kept]))
             progress.update(1)
     return found
 
 
 def _same_bucket(band: Array) -> Iterator[tuple[Array, Array]]:
-    """(older, newer) texts of one bucket of a band."""
-    count = len(band)
-    order = np.argsort(band, kind="stable")
-    ordered = band[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    sizes = np.diff(np.append(starts, count))
+    """(older, newer) texts of one bucket of a band, at most CHUNK_BOUNDS at a time, int64."""
     # The sort is stable: inside a bucket the oldest text comes first.
-    first = np.repeat(starts, sizes)
-    place = np.arange(count) - first
-    for back in range(1, min(CROWD, int(sizes.max()))):
-        newer = np.flatnonzero((place >= back) & ((place < CROWD) | (back <= FEW)))
-        yield order[newer - back], order[newer]
-    crowded = np.flatnonzero(place >= CROWD)
-    for old in range(FEW):
-        yield order[first[crowded] + old], order[crowded]
-
-
-def _possible(sketches: _Sketches, older: Array, newer: Array, threshold: float) -> tuple[Array, Array]:
-    parts = [slice(start, start + CHUNK_BOUNDS) for start in range(0, len(older), CHUNK_BOUNDS)]
-    possible = [sketches.bound(older[part], newer[part]) >= threshold for part in parts]
-    chosen = np.concatenate(possible) if possible else np.zeros(0, bool)
-    return older[chosen], newer[chosen]
+    order = np.argsort(band, kind="stable").astype(np.int32)
+    first = np.ones(len(band), bool)
+    for start in range(1, len(band), CHUNK_BOUNDS):
+        some = band[order[start - 1 : start + CHUNK_BOUNDS]]
+        first[start : start + CHUNK_BOUNDS] = some[1:] != some[:-1]
+    # A text alone in its bucket has no pair.
+    shared = ~first
+    shared[:-1] |= ~first[1:]
+    order, first = order[shared], first[shared]
+    starts = np.flatnonzero(first).astype(np.int32)
+    sizes = np.diff(np.append(starts, len(order)))
+    begins = np.repeat(starts, sizes)
+    place = np.arange(len(order), dtype=np.int32) - begins
+    for start in range(0, len(order), CHUNK_BOUNDS):
+        here = place[start : start + CHUNK_BOUNDS]
+        for back in range(1, min(CROWD, int(here.max()) + 1)):
+            newer = start + np.flatnonzero((here >= back) & ((here < CROWD) | (back <= FEW)))
+            yield order[newer - back].astype(np.int64), order[newer].astype(np.int64)
+        crowded = start + np.flatnonzero(here >= CROWD)
+        for old in range(FEW if len(crowded) else 0):
+            yield order[begins[crowded] + old].astype(np.int64), order[crowded].astype(np.int64)
 
 
 def _verified(texts: Sequence[str], candidates: Array, threshold: float) -> NearPairs:
