@@ -1,6 +1,7 @@
 """Finetide's own checks of the rows. Each is a small function of a table that says what it looked at and found.
 
-The table has the canonical columns and ``normal``, the normalised text.
+The table has the canonical columns and ``content``, the number of the normalised text (`data.text.contents`), -1 for
+the empty one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import pandas as pd
 
 from finetide.contracts.quality import CheckResult, Finding, RowRef, Severity
 from finetide.data.near import near_pairs
-from finetide.data.text import nearest, shown
+from finetide.data.table import strings
+from finetide.data.text import CHUNK_ROWS, Normalised, nearest, normalise, shown
 
 SHOWN_ROWS = 20
 SHOWN_LABELS = 10
@@ -77,7 +79,7 @@ def label_set(rows: pd.DataFrame, labels: Sequence[str] | None) -> tuple[str, ..
 
 
 def empty_texts(rows: pd.DataFrame) -> Check:
-    name, empty = "empty text", rows["normal"] == ""
+    name, empty = "empty text", rows["content"] < 0
     if not empty.any():
         return Check(name, "critical", "every row has a text")
     return Check(
@@ -124,7 +126,7 @@ def unknown_labels(rows: pd.DataFrame, allowed: Sequence[str], *, given: bool) -
     unknown = rows["label"].notna() & ~rows["label"].isin(allowed)
     if not unknown.any():
         return Check(name, "critical", f"{len(allowed)} labels: {_listed(allowed)}")
-    counts = rows.loc[unknown, "label"].value_counts().sort_index()
+    counts = strings(rows.loc[unknown, "label"]).value_counts().sort_index()
     named = _listed(f"{shown(label)!r} ({count}{_meant(str(label), allowed)})" for label, count in counts.items())
     where = "validate.labels does not have" if given else "no reference row has"
     fix = "correct the label; or, if it is a new one, " + (
@@ -161,14 +163,15 @@ def label_conflicts(rows: pd.DataFrame) -> Check:
     """Rows whose text has different labels in different rows."""
     name = "conflicting labels"
     # Only a text that is there twice can have two labels.
-    labelled = rows.loc[rows["label"].notna() & (rows["normal"] != ""), ["row_id", "normal", "label"]]
-    labelled = labelled[labelled["normal"].duplicated(keep=False)]
-    different = labelled.groupby("normal", sort=False)["label"].transform("nunique") > 1
-    clashing = labelled[different]
+    chosen = rows["label"].notna() & (rows["content"] >= 0)
+    chosen[chosen] = rows.loc[chosen, "content"].duplicated(keep=False)
+    labelled = rows.loc[chosen, ["row_id", "content", "label", "text"]]
+    codes = pd.Series(pd.factorize(labelled["label"])[0], labelled.index)
+    clashing = labelled[codes.groupby(labelled["content"], sort=False).transform("nunique") > 1]
     if clashing.empty:
         return Check(name, "critical", "no text has two labels")
-    texts = clashing["normal"].nunique()
-    first = clashing[clashing["normal"] == clashing["normal"].iloc[0]].drop_duplicates("label")
+    texts = clashing["content"].nunique()
+    first = clashing[clashing["content"] == clashing["content"].iloc[0]].drop_duplicates("label")
     example = ", ".join(
         f"{row_id} {shown(label)!r}" for row_id, label in zip(first["row_id"], first["label"], strict=True)
     )
@@ -180,14 +183,16 @@ def label_conflicts(rows: pd.DataFrame) -> Check:
         "decide which label is right, and delete or correct the other rows",
         "label",
         # Rows of one text together: only side by side do they show the conflict.
-        tuple(clashing.sort_values("normal", kind="stable")["row_id"]),
+        tuple(clashing.assign(text=clashing["text"].map(normalise)).sort_values("text", kind="stable")["row_id"]),
     )
 
 
 def short_texts(rows: pd.DataFrame, minimum: int) -> Check:
     name = "short text"
-    lengths = rows["text"].str.strip().str.len()
-    short = (lengths > 0) & (lengths < minimum)
+    short = pd.Series(False, rows.index)
+    for start in range(0, len(rows), CHUNK_ROWS):
+        lengths = rows["text"].iloc[start : start + CHUNK_ROWS].str.strip().str.len()
+        short.iloc[start : start + CHUNK_ROWS] = (lengths > 0) & (lengths < minimum)
     if not short.any():
         return Check(name, "warning", f"every text has {minimum} characters or more")
     return Check(
@@ -204,11 +209,11 @@ def short_texts(rows: pd.DataFrame, minimum: int) -> Check:
 def duplicates(rows: pd.DataFrame) -> Check:
     """Rows with the text of an earlier row, but for case and white space."""
     name = "duplicate text"
-    again = rows["normal"].duplicated() & (rows["normal"] != "")
+    again = rows["content"].duplicated() & (rows["content"] >= 0)
     if not again.any():
         return Check(name, "warning", "no two rows have the same text")
-    row = rows[again].iloc[0]
-    older = rows[rows["normal"] == row["normal"]].iloc[0]
+    row = rows.iloc[int(again.to_numpy().argmax())]
+    older = rows.iloc[int((rows["content"] == row["content"]).to_numpy().argmax())]
     return Check(
         name,
         "warning",
@@ -224,15 +229,15 @@ def duplicates(rows: pd.DataFrame) -> Check:
 def near_duplicates(rows: pd.DataFrame, threshold: float) -> Check:
     """Rows whose text is nearly that of an earlier one (see `data.near`), exact copies left out."""
     name = "near-duplicate text"
-    first = rows.loc[~rows["normal"].duplicated() & (rows["normal"] != ""), ["row_id", "normal"]]
-    words: Any = first["normal"].array
-    pairs = near_pairs(words, threshold)
+    first = np.flatnonzero(~rows["content"].duplicated() & (rows["content"] >= 0))
+    pairs = near_pairs(Normalised(rows["text"], first), threshold)
     if not len(pairs):
         return Check(name, "warning", f"no two texts share {threshold:.0%} of their 5-grams")
-    ids = first["row_id"].to_numpy()
+    ids = rows["row_id"]
     chosen = np.lexsort((pairs.older, pairs.newer))[0]
-    example = f"{ids[pairs.newer[chosen]]} is {pairs.similarity[chosen]:.0%} like {ids[pairs.older[chosen]]}"
-    newer = tuple(str(row_id) for row_id in ids[np.unique(pairs.newer)])
+    one, other = ids.iloc[first[pairs.newer[chosen]]], ids.iloc[first[pairs.older[chosen]]]
+    example = f"{one} is {pairs.similarity[chosen]:.0%} like {other}"
+    newer = tuple(ids.iloc[first[np.unique(pairs.newer)]])
     return Check(
         name,
         "warning",
@@ -247,7 +252,7 @@ def near_duplicates(rows: pd.DataFrame, threshold: float) -> Check:
 
 def rare_labels(rows: pd.DataFrame, allowed: Sequence[str], minimum: int) -> Check:
     name = "rows a label"
-    counts = rows["label"].value_counts()
+    counts = strings(rows["label"]).value_counts()
     rare = {label: int(counts.get(label, 0)) for label in allowed if counts.get(label, 0) < minimum}
     if not rare and len(allowed) > 1:
         return Check(name, "critical", f"every label has {minimum} rows or more")
@@ -271,7 +276,7 @@ def rare_labels(rows: pd.DataFrame, allowed: Sequence[str], minimum: int) -> Che
 
 def uneven_labels(rows: pd.DataFrame) -> Check:
     name = "label balance"
-    counts = rows["label"].value_counts()
+    counts = strings(rows["label"]).value_counts()
     if len(counts) < 2 or counts.iloc[0] < UNEVEN_RATIO * counts.iloc[-1]:
         return Check(name, "info", f"no label has {UNEVEN_RATIO} times the rows of another")
     most, least = counts.index[0], counts.index[-1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from finetide.config.ingest import IngestParams
 from finetide.contracts.quality import IngestReport
@@ -15,7 +16,7 @@ from finetide.contracts.window import Window, WindowFile
 from finetide.data.problems import Problems
 from finetide.data.readers import ROW_ID, as_list, as_strings, brings_labels, load, rows_of, without_empty
 from finetide.data.records import Records
-from finetide.data.table import COLUMNS, frame
+from finetide.data.table import CATEGORIES, COLUMNS, frame
 from finetide.data.text import shown
 from finetide.errors import DataError, IntegrityError
 from finetide.files import sha256_file
@@ -138,14 +139,19 @@ def join_labels(
         else:
             have[row_id] = label
     problems.raise_if_any()
-    joined = pd.Series([have[row_id] for row_id in rows["row_id"]], index=rows.index, dtype=object)
-    return rows.assign(label=joined.astype(rows["label"].dtype))
+    joined = pd.Series([have[row_id] for row_id in rows["row_id"]], index=rows.index, dtype="str")
+    return rows.assign(label=joined.astype("category"))
 
 
 def _together(frames: list[pd.DataFrame]) -> pd.DataFrame:
     if len(frames) == 1:
         return frames[0]
-    return pd.concat(frames, ignore_index=True) if frames else frame({name: [] for name in COLUMNS})
+    if not frames:
+        return frame({name: [] for name in COLUMNS})
+    united = {name: union_categoricals([one[name] for one in frames]) for name in CATEGORIES}
+    return pd.concat([one.drop(columns=list(CATEGORIES)) for one in frames], ignore_index=True).assign(**united)[
+        list(COLUMNS)
+    ]
 
 
 def _role(file: WindowFile) -> Role | None:

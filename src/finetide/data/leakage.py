@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from finetide.contracts.quality import Finding, LeakageVerdict, RowRef, Severity
 from finetide.contracts.rows import ROLES, SPLITS, Split
 from finetide.data.split import NEAR, Texts
+from finetide.data.table import strings
 from finetide.data.text import shown
 
 SHOWN_ROWS = 20
 SHOWN_LABELS = 10
 
 
-def check(rows: pd.DataFrame, given: Sequence[str | None], texts: Texts) -> LeakageVerdict:
+def check(rows: pd.DataFrame, given: Sequence[str | None] | pd.Series[Any], texts: Texts) -> LeakageVerdict:
     """Look for the same content on two sides of ``rows``.
 
     A leak of our own making is critical. What the user's split or groups bring about is a warning: the rows stay where
@@ -25,7 +28,7 @@ def check(rows: pd.DataFrame, given: Sequence[str | None], texts: Texts) -> Leak
         rows: the split rows; given: what the user's split column said; texts: `split.texts_of` the rows.
     """
     table = rows.assign(
-        side=rows["split"], text_code=texts.of_row, chosen=[isinstance(split, str) for split in given]
+        side=rows["split"], text_code=texts.of_row, chosen=pd.Series(given, rows.index).notna()
     ).reset_index(drop=True)
     findings = [
         *_same_texts(table),
@@ -64,8 +67,7 @@ def _same_texts(table: pd.DataFrame) -> list[Finding]:
 
 
 def _same_groups(table: pd.DataFrame) -> list[Finding]:
-    grouped = table[table["group"].notna()]
-    leaking = grouped[_on_two_sides(grouped, "group")]
+    leaking = table[_on_two_sides(table, "group")]
     chosen = leaking.groupby("group")["chosen"].transform("any").astype(bool)
     parts: list[tuple[pd.Series[bool], Severity, str, str]] = [
         (chosen, "warning", "by the given split", "give all rows of a group one split, or drop the group column"),
@@ -77,7 +79,7 @@ def _same_groups(table: pd.DataFrame) -> list[Finding]:
             severity,
             f"{leaking.loc[mask, 'group'].nunique()} groups are on more than one side {why}",
             fix,
-            leaking[mask].sort_values("group", kind="stable"),
+            leaking[mask].sort_values("group", key=strings, kind="stable"),
         )
         for mask, severity, why, fix in parts
         if mask.any()
@@ -88,7 +90,7 @@ def _near_texts(table: pd.DataFrame, texts: Texts) -> list[Finding]:
     """Pairs of near-duplicate texts, each text on one side, not on the same one."""
     if not len(texts.near):
         return []
-    table = table[table["text_code"].isin([*texts.near.older, *texts.near.newer])]
+    table = table[table["text_code"].isin(np.concatenate([texts.near.older, texts.near.newer]))]
     first = table.drop_duplicates("text_code")
     row_of = dict(zip(first["text_code"].tolist(), first.index.tolist(), strict=True))
     file_of = dict(zip(first["text_code"].tolist(), first["file"].tolist(), strict=True))
@@ -120,7 +122,7 @@ def _near_texts(table: pd.DataFrame, texts: Texts) -> list[Finding]:
 
 def _empty_sides(table: pd.DataFrame) -> list[Finding]:
     """Without labelled rows on each side nothing can be trained, chosen or scored."""
-    have = set(table.loc[table["label"].notna(), "side"])
+    have = set(table.loc[table["label"].notna(), "side"].unique())
     empty = [side for side in SPLITS if side not in have]
     if not empty:
         return []
@@ -129,15 +131,15 @@ def _empty_sides(table: pd.DataFrame) -> list[Finding]:
 
 
 def _bare_labels(table: pd.DataFrame) -> list[Finding]:
-    labelled = table[table["label"].notna()]
-    counts = labelled.groupby("label")["side"].agg(frozenset)
+    labelled = table.loc[table["label"].notna(), ["label", "side"]].drop_duplicates()
+    counts = labelled["side"].groupby(strings(labelled["label"])).agg(frozenset)
     bare = {str(label): [side for side in SPLITS if side not in sides] for label, sides in counts.items()}
     bare = {label: sides for label, sides in bare.items() if sides}
     never = {label: sides for label, sides in bare.items() if "train" in sides}
     rest = {label: sides for label, sides in bare.items() if label not in never}
     return [
-        *_bare(labelled, never, "critical", "label without a training row", "no model can learn these labels"),
-        *_bare(labelled, rest, "warning", "label without a side", "labels that are not on every side"),
+        *_bare(table, never, "critical", "label without a training row", "no model can learn these labels"),
+        *_bare(table, rest, "warning", "label without a side", "labels that are not on every side"),
     ]
 
 
@@ -154,14 +156,22 @@ def _bare(
 
 
 def _on_two_sides(table: pd.DataFrame, column: str) -> pd.Series[bool]:
-    return table.groupby(column)["side"].transform("nunique") > 1
+    """Rows whose value of ``column`` is on another side too; a missing value is on none."""
+    values, sides = pd.factorize(table[column])[0], pd.factorize(table["side"])[0]
+    known = values >= 0
+    # The first side of each value; a row that is on another one betrays it.
+    first = np.full(len(table) + 1, -1, np.int8)
+    first[values[known][::-1]] = sides[known][::-1]
+    several = np.zeros(len(table) + 1, bool)
+    several[values[known & (sides != first[values])]] = True
+    return pd.Series(known & several[values], table.index)
 
 
 def _counts(table: pd.DataFrame) -> dict[str, dict[str, int]]:
     return {
-        role: {side: int((table.loc[table["role"] == role, "side"] == side).sum()) for side in SPLITS}
+        role: {side: int((of & (table["side"] == side)).sum()) for side in SPLITS}
         for role in ROLES
-        if (table["role"] == role).any()
+        if (of := table["role"] == role).any()
     }
 
 

@@ -16,7 +16,8 @@ from finetide.data import checks
 from finetide.data.checks import Check, finding
 from finetide.data.expectations import Outcome, run_suite
 from finetide.data.progress import bar
-from finetide.data.text import CHUNK_ROWS, normalised
+from finetide.data.table import strings
+from finetide.data.text import blocks, contents
 
 QUARANTINE_COLUMNS = ("row_id", "file", "line", "reason", "text", "label")
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
@@ -49,13 +50,14 @@ def assess(
 
     Raises: DataError when the suite has an expectation that cannot be built.
     """
-    table = rows.assign(normal=normalised(rows["text"])).reset_index(drop=True)
+    found = contents(rows["text"])
+    table = rows.assign(content=np.where(found.of_row == found.empty, -1, found.of_row)).reset_index(drop=True)
     tokens = _tokens(table["text"], count_tokens)
     labels = checks.label_set(table, params.labels)
 
     by_row = _row_checks(table, labels, params, first_window)
     sound = _without(table, _refused(by_row))
-    derived = sound.drop(columns="normal").assign(text_length=sound["text"].str.len(), text_tokens=tokens[sound.index])
+    derived = sound.drop(columns="content").assign(text_length=sound["text"].str.len(), text_tokens=tokens[sound.index])
     outcomes = run_suite(suite, derived)
     by_suite = [_as_check(outcome) for outcome in outcomes]
 
@@ -69,7 +71,7 @@ def assess(
     own.append(checks.long_texts(kept, tokens[~out], max_length))
     results = [*(check.result() for check in own), *_suite_results(outcomes, by_suite)]
     verdict = _verdict(table, kept, labels, [*own, *by_suite], results)
-    return Quality(verdict, kept.drop(columns="normal"), _quarantine(table[out], [*by_row, *by_suite]))
+    return Quality(verdict, kept.drop(columns="content"), _quarantine(table[out], [*by_row, *by_suite]))
 
 
 def _without(table: pd.DataFrame, row_ids: set[str]) -> pd.DataFrame:
@@ -81,8 +83,7 @@ def _tokens(texts: pd.Series[str], count: CountTokens) -> pd.Series[int]:
     """Some rows at a time: all texts as Python strings would double the memory."""
     counts = np.empty(len(texts), np.int64)
     with bar("counting tokens", len(texts), "row") as progress:
-        for start in range(0, len(texts), CHUNK_ROWS):
-            some = list(texts.iloc[start : start + CHUNK_ROWS])
+        for start, some in blocks(texts):
             counts[start : start + len(some)] = count(some)
             progress.update(len(some))
     return pd.Series(counts, index=texts.index)
@@ -184,7 +185,7 @@ def _verdict(
         kept=len(kept),
         quarantined=len(table) - len(kept),
         labels=labels,
-        counts={role: _label_counts(kept[kept["role"] == role]) for role in ROLES if (kept["role"] == role).any()},
+        counts={role: _label_counts(kept.loc[of, "label"]) for role in ROLES if (of := kept["role"] == role).any()},
         checks=tuple(results),
         findings=tuple(findings),
     )
@@ -196,8 +197,8 @@ def _reason(critical: Sequence[str], warnings: int) -> str:
     return f"No critical finding; {warnings} warning{'' if warnings == 1 else 's'}."
 
 
-def _label_counts(rows: pd.DataFrame) -> dict[str, int]:
-    return {str(label): int(count) for label, count in rows["label"].value_counts().sort_index().items()}
+def _label_counts(labels: pd.Series[Any]) -> dict[str, int]:
+    return {str(label): int(count) for label, count in strings(labels).value_counts().sort_index().items()}
 
 
 def _quarantine(rows: pd.DataFrame, found: Sequence[Check]) -> pd.DataFrame:

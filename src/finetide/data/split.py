@@ -27,12 +27,14 @@ from finetide.config.split import SplitParams
 from finetide.contracts.rows import SPLITS, Split
 from finetide.data.near import NearPairs, near_pairs
 from finetide.data.progress import bar
-from finetide.data.text import CHUNK_ROWS, normalised
+from finetide.data.text import CHUNK_ROWS, Normalised, contents
 
 # Two texts count as near duplicates from this Jaccard similarity of their 5-grams on. No setting: with another value
 # rows would change sides.
 NEAR = 0.8
 Array = np.ndarray[Any, np.dtype[Any]]
+# No side, where sides are positions in SPLITS.
+NONE = -1
 TEXT_KEY, GROUP_KEY = "text\x1f", "group\x1f"
 
 
@@ -44,14 +46,14 @@ class Texts:
     """
 
     distinct: Sequence[str]
-    of_row: np.ndarray[tuple[int], np.dtype[np.int64]]
+    of_row: Array
     near: NearPairs
 
 
 def texts_of(rows: pd.DataFrame) -> Texts:
-    codes, distinct = pd.factorize(normalised(rows["text"]))
-    words: Any = distinct.array
-    return Texts(words, codes.astype(np.int64), near_pairs(words, NEAR))
+    found = contents(rows["text"])
+    distinct = Normalised(rows["text"], found.first)
+    return Texts(distinct, found.of_row, near_pairs(distinct, NEAR))
 
 
 def assign(rows: pd.DataFrame, texts: Texts, params: SplitParams, seed: int) -> pd.DataFrame:
@@ -62,26 +64,51 @@ def assign(rows: pd.DataFrame, texts: Texts, params: SplitParams, seed: int) -> 
         texts: `texts_of` these rows.
     """
     keys, names, count = _keys(rows, texts)
-    given = [split if isinstance(split, str) else None for split in rows["split"]]
+    given = sides_of(rows["split"])
     percents, of_text = _percents(names, count, seed)
     places = _Places(percents, params, _carved(given))
     files = pd.factorize(rows["file"])[0]
     links = _links(keys, of_text, texts)
-    sides: list[Split | None] = [None] * count
+    has_link = np.zeros(count, bool)
+    has_link[list(links)] = True
+    sides = np.full(count, NONE, np.int8)
     for file in range(files.max(initial=-1) + 1):
-        # The key's own given split is that of its oldest row in the file that brings it.
-        fresh: dict[int, str | None] = {}
-        for row in np.flatnonzero(files == file):
-            key = int(keys[row])
-            if sides[key] is None and fresh.get(key) is None:
-                fresh[key] = given[row]
+        here = np.flatnonzero(files == file)
+        new, said = _fresh(keys[here], given[here], sides)
+        linked = has_link[new]
+        alone = new[~linked]
+        sides[alone] = places.by_hashes(alone, said[~linked])
+        fresh = {int(key): name_of(side) for key, side in zip(new[linked], said[linked], strict=True)}
         for family in _families(fresh, links):
             _place(family, fresh, links, places, sides)
-    chosen = [places.keep(split, sides[key], key) for key, split in zip(keys.tolist(), given, strict=True)]
-    return rows.assign(split=pd.Series(chosen, index=rows.index, dtype=rows["split"].dtype))
+    chosen = pd.Categorical.from_codes(places.keep(given, sides, keys), list(SPLITS))
+    return rows.assign(split=pd.Series(chosen, index=rows.index))
 
 
-def _keys(rows: pd.DataFrame, texts: Texts) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Iterable[str], int]:
+def sides_of(column: pd.Series[Any]) -> Array:
+    """A column of splits as positions in SPLITS, int8, NONE where there is none."""
+    codes, words = pd.factorize(column)
+    side = np.array([*(SPLITS.index(word) for word in words), NONE], np.int8)
+    return side[codes]
+
+
+def name_of(side: int) -> Split | None:
+    return None if side == NONE else SPLITS[side]
+
+
+def _fresh(keys: Array, given: Array, sides: Array) -> tuple[Array, Array]:
+    """The keys that a file brings, oldest row first, and what is given for each: by its oldest row that says it."""
+    places = np.flatnonzero(sides[keys] == NONE)
+    new, first = np.unique(keys[places], return_index=True)
+    said = np.full(len(new), NONE, np.int8)
+    spoken = places[given[places] != NONE][::-1]
+    # The last to be written stands: going backwards, the oldest.
+    said[np.searchsorted(new, keys[spoken])] = given[spoken]
+    by_age = np.argsort(first)
+    return new[by_age], said[by_age]
+
+
+def _keys(rows: pd.DataFrame, texts: Texts) -> tuple[Array, Iterable[str], int]:
     """Key of each row, numbered by age; the keys' names, which are hashed; and how many these are."""
     if rows["group"].isna().all():
         blocks = (texts.distinct[start : start + CHUNK_ROWS] for start in range(0, len(texts.distinct), CHUNK_ROWS))
@@ -91,7 +118,7 @@ def _keys(rows: pd.DataFrame, texts: Texts) -> tuple[np.ndarray[tuple[int], np.d
         for group, text in zip(rows["group"], texts.of_row, strict=True)
     ]
     codes, names = pd.factorize(np.array(named, dtype=object))
-    return codes.astype(np.int64), [str(name) for name in names], len(names)
+    return codes.astype(np.int32), [str(name) for name in names], len(names)
 
 
 def _percents(names: Iterable[str], count: int, seed: int) -> tuple[Array, Array]:
@@ -106,9 +133,9 @@ def _percents(names: Iterable[str], count: int, seed: int) -> tuple[Array, Array
     return percents, of_text
 
 
-def _carved(given: Sequence[str | None]) -> frozenset[Split]:
+def _carved(given: Array) -> frozenset[Split]:
     """The sides that are taken from given train rows, because no row is given to them."""
-    seen = set(given)
+    seen = {name_of(side) for side in np.unique(given)}
     return frozenset(side for side in ("validation", "test") if side not in seen) if "train" in seen else frozenset()
 
 
@@ -133,13 +160,32 @@ class _Places:
         side: Split = "test" if percent < test else "validation" if percent < test + validation else "train"
         return side if side in allowed else "train"
 
-    def keep(self, given: str | None, side: Split | None, key: int) -> Split:
-        """The side of a row: its key's, unless the user gave the row another."""
-        allowed = self.allowed(given)
-        return side if side is not None and side in allowed else self.by_hash(key, allowed)
+    def by_hashes(self, keys: Array, given: Array) -> Array:
+        """`by_hash` of each key, with what `allowed` says of its given side."""
+        made = np.empty(len(keys), np.int8)
+        for said in np.unique(given):
+            allowed, at = self.allowed(name_of(said)), given == said
+            percents = self.percents[keys[at]]
+            test = percents < self.params.test_percent
+            validation = ~test & (percents < self.params.test_percent + self.params.validation_percent)
+            made[at] = SPLITS.index(next(iter(allowed))) if len(allowed) == 1 else SPLITS.index("train")
+            if len(allowed) > 1:
+                for side, here in (("test", test), ("validation", validation)):
+                    if side in allowed:
+                        made[np.flatnonzero(at)[here]] = SPLITS.index(side)
+        return made
+
+    def keep(self, given: Array, sides: Array, keys: Array) -> Array:
+        """The side of each row: its key's, unless the user gave the row another."""
+        made = sides[keys]
+        for said in np.unique(given):
+            allowed = [SPLITS.index(side) for side in self.allowed(name_of(said))]
+            apart = np.flatnonzero((given == said) & ~np.isin(made, allowed))
+            made[apart] = self.by_hashes(keys[apart], given[apart])
+        return made
 
 
-def _links(keys: np.ndarray[tuple[int], np.dtype[np.int64]], is_text: Array, texts: Texts) -> dict[int, set[int]]:
+def _links(keys: Array, is_text: Array, texts: Texts) -> dict[int, set[int]]:
     """Keys of rows without a group that have near-duplicate texts."""
     linked = np.isin(texts.of_row, np.concatenate([texts.near.older, texts.near.newer])) & is_text[keys]
     of_text = dict(zip(texts.of_row[linked].tolist(), keys[linked].tolist(), strict=True))
@@ -176,14 +222,12 @@ def _place(
     fresh: dict[int, str | None],
     links: dict[int, set[int]],
     places: _Places,
-    sides: list[Split | None],
+    sides: Array,
 ) -> None:
     """Give each key of a family its side, the same one as far as given splits allow."""
-    elders = [
-        other for key in family for other in links.get(key, ()) if other not in fresh and sides[other] is not None
-    ]
+    elders = [other for key in family for other in links.get(key, ()) if other not in fresh and sides[other] != NONE]
     leading: dict[frozenset[Split], Split] = {}
-    leader: Split | None = sides[min(elders)] if elders else None
+    leader = name_of(sides[min(elders)]) if elders else None
     for key in family:
         allowed = places.allowed(fresh[key])
         if leader is not None and leader in allowed:
@@ -192,4 +236,4 @@ def _place(
             side = leading.get(allowed) or places.by_hash(key, allowed)
         leading.setdefault(allowed, side)
         leader = leader or side
-        sides[key] = side
+        sides[key] = SPLITS.index(side)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,40 +29,72 @@ SCHEMA = pa.schema(
     ]
 )
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
+# Columns of few different values: in memory a number a row, in the file strings as the others.
+CATEGORIES: tuple[str, ...] = ("role", "file", "label", "split", "group")
+ROW_GROUP = 1 << 17
 
 
 def frame(columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows as a data frame with the canonical columns and types, whatever is in them, no row at all included."""
-    arrays = [_column(columns[field.name], field.type) for field in SCHEMA]
-    made: pd.DataFrame = pa.Table.from_arrays(arrays, schema=SCHEMA).to_pandas()
-    return made
+    """Rows as a data frame with the canonical columns and types, whatever is in them, no row at all included.
+    `CATEGORIES` are categorical columns."""
+    return pd.DataFrame({field.name: _series(columns[field.name], field) for field in SCHEMA}, copy=False)
 
 
-def _column(values: Any, kind: pa.DataType) -> Any:
-    return values.cast(kind) if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, type=kind)
+def _series(values: Any, field: pa.Field) -> Any:
+    if not isinstance(values, (pa.Array, pa.ChunkedArray)):
+        values = pa.array(values, type=field.type)
+    if field.name not in CATEGORIES:
+        return values.cast(field.type).to_pandas()
+    coded = values if pa.types.is_dictionary(values.type) else values.cast(field.type).dictionary_encode()
+    whole = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    words = pd.Index(whole.dictionary.to_pylist(), dtype="str")
+    return pd.Series(pd.Categorical.from_codes(whole.indices.fill_null(-1).to_numpy(zero_copy_only=False), words))
+
+
+def strings(column: pd.Series[Any]) -> pd.Series[str]:
+    """A column of `CATEGORIES` as strings: sorted and counted as such, values that no row has left out."""
+    return column.astype("str")
 
 
 def write_rows(rows: pd.DataFrame, path: Path) -> None:
     """Write the canonical columns of ``rows``; others stay behind. Missing values become Parquet nulls."""
-    table = pa.Table.from_pandas(rows[list(COLUMNS)], schema=SCHEMA, preserve_index=False)
-    # pandas' own metadata names its version: without it an upgrade of pandas changes no byte.
-    pq.write_table(table.replace_schema_metadata(None), path, compression="zstd", version="2.6", row_group_size=1 << 17)
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd", version="2.6") as writer:
+        for some in _row_groups(rows):
+            writer.write_table(some, row_group_size=ROW_GROUP)
+
+
+def _row_groups(rows: pd.DataFrame) -> Iterator[pa.Table]:
+    """One Arrow table a row group; all of them at once would be the rows once more."""
+    for start in range(0, max(len(rows), 1), ROW_GROUP):
+        some = {name: rows[name].iloc[start : start + ROW_GROUP] for name in COLUMNS}
+        arrays = [_array(some[field.name], field.type) for field in SCHEMA]
+        yield pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _array(column: pd.Series[Any], kind: pa.DataType) -> Any:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        words = pa.array(column.cat.categories, type=kind)
+        codes = column.cat.codes.to_numpy(np.int32)
+        return words.take(pa.array(codes, mask=codes < 0))
+    return pa.array(column, type=kind)
 
 
 def read_rows(path: Path) -> pd.DataFrame:
     """Raises: IntegrityError when the file is not a table that `write_rows` wrote."""
     try:
-        table = pq.read_table(path)
+        schema = pq.read_schema(path)
+        if schema.equals(SCHEMA):
+            with pq.ParquetFile(path, read_dictionary=list(CATEGORIES)) as file:
+                # One after the other: Arrow's and pandas' shape of a column stand side by side while it is read.
+                parts = {field.name: _series(file.read([field.name])[field.name], field) for field in SCHEMA}
+            return pd.DataFrame(parts, copy=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise IntegrityError(
             f"is not a readable Parquet file: {error}", where=path.name, fix="run its stage again: dvc repro"
         ) from error
-    if not table.schema.equals(SCHEMA):
-        raise IntegrityError(
-            "does not have the columns of contracts.rows",
-            where=path.name,
-            found=", ".join(table.schema.names),
-            fix="run its stage again: dvc repro",
-        )
-    rows: pd.DataFrame = table.to_pandas()
-    return rows
+    raise IntegrityError(
+        "does not have the columns of contracts.rows",
+        where=path.name,
+        found=", ".join(schema.names),
+        fix="run its stage again: dvc repro",
+    )

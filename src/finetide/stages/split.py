@@ -15,4 +15,4 @@ def run(stage: Stage) -> None:
     texts = texts_of(rows)
     split = assign(rows, texts, stage.section(SplitParams), stage.seed)
     write_rows(split, stage.out("split.parquet"))
-    check(split, list(rows["split"]), texts).write(stage.out("leakage.json"))
+    check(split, rows["split"], texts).write(stage.out("leakage.json"))

@@ -7,13 +7,14 @@ import pytest
 
 from finetide.data import checks
 from finetide.data.checks import Check
-from finetide.data.text import normalise
+from finetide.data.text import contents
 from support.rows import table
 
 
 def rows(*entries: dict[str, Any]) -> pd.DataFrame:
     made = table({"text": f"text {at}", **entry} for at, entry in enumerate(entries))
-    return made.assign(normal=[normalise(text) for text in made["text"]])
+    found = contents(made["text"])
+    return made.assign(content=[-1 if one == found.empty else one for one in found.of_row])
 
 
 def texts(*words: str) -> pd.DataFrame:

@@ -21,7 +21,7 @@ PARAMS = SplitParams(validation_percent=15.0, test_percent=20.0)
 
 
 def split(rows: pd.DataFrame, seed: int = 17, params: SplitParams = PARAMS) -> pd.DataFrame:
-    return assign(rows, texts_of(rows), params, seed)
+    return assign(rows, texts_of(rows), params, seed).astype({"split": "str"})
 
 
 def sides(rows: pd.DataFrame, seed: int = 17) -> list[str]:

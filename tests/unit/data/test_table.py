@@ -36,7 +36,8 @@ def test_two_writes_are_equal_byte_for_byte(tmp_path: Path) -> None:
 def test_a_table_without_rows_keeps_its_types(tmp_path: Path) -> None:
     empty = frame({column: [] for column in COLUMNS})
     write_rows(empty, tmp_path / "rows.parquet")
-    assert read_rows(tmp_path / "rows.parquet").dtypes.equals(table([{"text": "x"}]).dtypes)
+    back, other = read_rows(tmp_path / "rows.parquet").dtypes, table([{"text": "x"}]).dtypes
+    assert [str(kind) for kind in back] == [str(kind) for kind in other]
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
