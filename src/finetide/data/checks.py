@@ -15,7 +15,7 @@ import pandas as pd
 
 from finetide.contracts.quality import CheckResult, Finding, RowRef, Severity
 from finetide.data.near import near_pairs
-from finetide.data.table import strings
+from finetide.data.table import counted
 from finetide.data.text import CHUNK_ROWS, Normalised, nearest, normalise, shown
 
 SHOWN_ROWS = 20
@@ -126,7 +126,7 @@ def unknown_labels(rows: pd.DataFrame, allowed: Sequence[str], *, given: bool) -
     unknown = rows["label"].notna() & ~rows["label"].isin(allowed)
     if not unknown.any():
         return Check(name, "critical", f"{len(allowed)} labels: {_listed(allowed)}")
-    counts = strings(rows.loc[unknown, "label"]).value_counts().sort_index()
+    counts = counted(rows.loc[unknown, "label"]).sort_index()
     named = _listed(f"{shown(label)!r} ({count}{_meant(str(label), allowed)})" for label, count in counts.items())
     where = "validate.labels does not have" if given else "no reference row has"
     fix = "correct the label; or, if it is a new one, " + (
@@ -252,7 +252,7 @@ def near_duplicates(rows: pd.DataFrame, threshold: float) -> Check:
 
 def rare_labels(rows: pd.DataFrame, allowed: Sequence[str], minimum: int) -> Check:
     name = "rows a label"
-    counts = strings(rows["label"]).value_counts()
+    counts = counted(rows["label"])
     rare = {label: int(counts.get(label, 0)) for label in allowed if counts.get(label, 0) < minimum}
     if not rare and len(allowed) > 1:
         return Check(name, "critical", f"every label has {minimum} rows or more")
@@ -276,7 +276,7 @@ def rare_labels(rows: pd.DataFrame, allowed: Sequence[str], minimum: int) -> Che
 
 def uneven_labels(rows: pd.DataFrame) -> Check:
     name = "label balance"
-    counts = strings(rows["label"]).value_counts()
+    counts = counted(rows["label"])
     if len(counts) < 2 or counts.iloc[0] < UNEVEN_RATIO * counts.iloc[-1]:
         return Check(name, "info", f"no label has {UNEVEN_RATIO} times the rows of another")
     most, least = counts.index[0], counts.index[-1]

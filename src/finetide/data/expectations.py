@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from finetide.contracts.quality import CheckResult, Severity
-from finetide.data.text import shown
+from finetide.data.memory import give_back
+from finetide.data.text import Array, contents, shown
 from finetide.errors import DataError, IntegrityError
 from finetide.files import read_json
 
@@ -23,6 +27,42 @@ SUITE_KEYS = ("name", "expectations")
 SUITE_FIX = (
     "correct the suite; `finetide init` shows a whole one, and the expectations are those of Great Expectations 1.x"
 )
+# Expectations that say of each row by itself whether it is as expected.
+BY_ROW = {
+    f"expect_column_{what}"
+    for what in (
+        "values_to_not_be_null",
+        "values_to_be_null",
+        "values_to_match_regex",
+        "values_to_not_match_regex",
+        "values_to_match_regex_list",
+        "values_to_not_match_regex_list",
+        "values_to_be_in_set",
+        "values_to_not_be_in_set",
+        "values_to_be_between",
+        "value_lengths_to_be_between",
+        "value_lengths_to_equal",
+    )
+}
+# Expectations that ask which values are equal, and nothing else.
+EQUALITY = {"expect_column_values_to_be_unique", "expect_column_proportion_of_unique_values_to_be_between"}
+# With a condition on rows, or a setting that is looked up at run time, an expectation sees the whole table.
+PLAIN_SETTINGS = {
+    "column",
+    "mostly",
+    "regex",
+    "regex_list",
+    "match_on",
+    "value_set",
+    "value",
+    "min_value",
+    "max_value",
+    "strict_min",
+    "strict_max",
+}
+LONG = ("row_id", "text")
+COUNTS = ("element_count", "missing_count", "unexpected_count")
+SOME_ROWS = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -40,6 +80,9 @@ class Outcome:
 def run_suite(suite: dict[str, Any], rows: pd.DataFrame) -> list[Outcome]:
     """Run every expectation of ``suite`` on ``rows``, in the order of the suite.
 
+    Those that judge a row by itself see some rows at a time, those that only ask which values are equal see numbers:
+    Great Expectations takes Python strings, which need three times the memory.
+
     Args:
         suite: as `read_suite` returned it.
         rows: the canonical columns, ``text_length`` (characters) and ``text_tokens`` beside them.
@@ -47,29 +90,130 @@ def run_suite(suite: dict[str, Any], rows: pd.DataFrame) -> list[Outcome]:
     Raises:
         DataError: an expectation that Great Expectations does not know, or with settings that it refuses.
     """
-    # As Python strings: pandas would hand the others' patterns to Arrow, whose \w and \s know ASCII only.
-    frame = rows.assign(**{name: _python_strings(rows[name]) for name in rows.columns if rows[name].dtype == "str"})
+    entries = suite["expectations"]
     with _great_expectations() as gx:
-        expectations = [_build(entry, at) for at, entry in enumerate(suite["expectations"])]
-        made = gx.ExpectationSuite(name=str(suite["name"]), expectations=expectations)
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-        asset = context.data_sources.add_pandas("finetide").add_dataframe_asset("rows")
-        batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
-        wanted = {"result_format": "COMPLETE", "unexpected_index_column_names": ["row_id"]}
-        found = batch.validate(made, result_format=wanted).results
+        expectations = [_build(entry, at) for at, entry in enumerate(entries)]
+        validate = _validator(gx, str(suite["name"]))
+        parts: dict[str, list[Any]] = {kind: [] for kind in ("by row", "equal", "whole")}
+        for entry, expectation in zip(entries, expectations, strict=True):
+            parts[_kind(entry, rows)].append(expectation)
+        found = validate(parts["equal"], lambda: _numbers(rows))
+        found += validate(parts["whole"], lambda: _frame(rows, _named(entries, rows)))
+        found += _by_rows(parts["by row"], rows, validate)
     # Great Expectations puts those that could not run first; a report is easier to read in the suite's order.
-    ordered = sorted(found, key=lambda result: int(result.expectation_config.meta["finetide_position"]))
-    if len(ordered) != len(suite["expectations"]):
+    ordered = sorted(found, key=lambda one: int(one.config.meta["finetide_position"]))
+    if len(ordered) != len(entries):
         raise DataError("has expectations that did not run", where="suite.json", found=len(ordered), fix=SUITE_FIX)
-    return [_outcome(result, len(rows)) for result in ordered]
+    return [_outcome(one, rows["row_id"]) for one in ordered]
 
 
-def _python_strings(column: pd.Series[str]) -> pd.Series[str]:
-    """As objects; equal strings are one object, for labels, roles and files repeat."""
+@dataclass(frozen=True)
+class _Found:
+    """What Great Expectations says of one expectation; ``stopped``: why it could not be run."""
+
+    config: Any
+    success: bool
+    result: dict[str, Any]
+    stopped: str
+
+
+Validate = Callable[[list[Any], Callable[[], pd.DataFrame]], list[_Found]]
+
+
+def _validator(gx: Any, name: str) -> Validate:
+    """Runs expectations on a frame that is made only if there are any."""
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    batches = context.data_sources.add_pandas("finetide").add_dataframe_asset("rows")
+    whole = batches.add_batch_definition_whole_dataframe("all")
+
+    def validate(expectations: list[Any], frame: Callable[[], pd.DataFrame]) -> list[_Found]:
+        if not expectations:
+            return []
+        batch = whole.get_batch({"dataframe": frame()})
+        made = gx.ExpectationSuite(name=name, expectations=expectations)
+        return [
+            _Found(one.expectation_config, bool(one.success), dict(one.result), _exception(one.exception_info))
+            for one in batch.validate(made, result_format={"result_format": "COMPLETE"}).results
+        ]
+
+    return validate
+
+
+def _kind(entry: dict[str, Any], rows: pd.DataFrame) -> str:
+    """How an expectation may be run without changing what it finds: see `run_suite`."""
+    kwargs = entry.get("kwargs") or {}
+    plain = set(kwargs) <= PLAIN_SETTINGS and isinstance(kwargs.get("mostly", 1), (int, float))
+    if entry["type"] in EQUALITY and plain and kwargs.get("column") in LONG:
+        return "equal"
+    return "by row" if entry["type"] in BY_ROW and plain and len(rows) > SOME_ROWS else "whole"
+
+
+def _by_rows(expectations: list[Any], rows: pd.DataFrame, validate: Validate) -> list[_Found]:
+    found: dict[int, list[_Found]] = {}
+    used = {str(expectation.column) for expectation in expectations}
+    named = [name for name in rows.columns if name in used]
+    rows = rows[named]
+    for start in range(0, len(rows) if expectations else 0, SOME_ROWS):
+        some = rows.iloc[start : start + SOME_ROWS].set_axis(range(start, min(start + SOME_ROWS, len(rows))))
+        for one in validate(expectations, partial(_frame, some, named)):
+            found.setdefault(int(one.config.meta["finetide_position"]), []).append(one)
+        give_back()
+    return [_together(parts) for parts in found.values()]
+
+
+def _together(parts: list[_Found]) -> _Found:
+    """One expectation's results on some rows after the other as one, ``mostly`` being a share of all rows."""
+    stopped = next((part for part in parts if part.stopped), None)
+    if stopped:
+        return stopped
+    count = {key: sum(part.result.get(key) or 0 for part in parts) for key in COUNTS}
+    considered, unexpected = count["element_count"] - count["missing_count"], count["unexpected_count"]
+    mostly = parts[0].config.kwargs.get("mostly", 1)
+    success = considered == 0 or (considered - unexpected) / considered >= mostly
+    refused = [at for part in parts for at in part.result.get("unexpected_index_list") or ()]
+    return _Found(parts[0].config, success, {**count, "unexpected_index_list": refused}, "")
+
+
+def _named(entries: list[dict[str, Any]], rows: pd.DataFrame) -> list[str]:
+    """Columns whose values an expectation that sees the whole table may look at: they occur in its settings."""
+    whole = [
+        entry.get("kwargs")
+        for entry in entries
+        if _kind(entry, rows) == "whole" and not entry["type"].startswith("expect_table_")
+    ]
+    settings = json.dumps(whole, default=str)
+    return [name for name in rows.columns if re.search(rf"\b{re.escape(name)}\b", settings)]
+
+
+def _frame(rows: pd.DataFrame, named: Sequence[str]) -> pd.DataFrame:
+    """``rows`` with the columns in ``named``, strings as Python strings: pandas would hand the others' patterns to
+    Arrow, whose \\w and \\s know ASCII only. Of the other columns there is the name: Great Expectations hashes all
+    values that it gets."""
+    made = {name: _values(rows[name]) if name in named else np.int8(0) for name in rows.columns}
+    index = rows.index if isinstance(rows.index, pd.RangeIndex) else pd.RangeIndex(len(rows))
+    return pd.DataFrame(made, index=index)
+
+
+def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """The long columns as numbers, equal where the strings are."""
+    made = {}
+    for name in LONG:
+        missing = rows[name].isna().to_numpy()
+        made[name] = np.where(missing, np.nan, contents(rows[name].fillna(""), same=str).of_row)
+    return pd.DataFrame(made)
+
+
+def _values(column: pd.Series[Any]) -> Array:
+    """As objects where they are strings; equal strings are one object, for labels, roles and files repeat."""
+    if str(column.dtype) not in ("str", "category"):
+        return column.to_numpy()
+    if column.name in LONG:
+        return column.astype(object).to_numpy()
     codes, words = pd.factorize(column, use_na_sentinel=True)
-    objects = np.append(words.astype(object).to_numpy(), np.nan).astype(object)
-    return pd.Series(objects[codes], index=column.index, dtype=object)
+    objects = np.append(np.asarray(words.astype(object), dtype=object), np.nan).astype(object)
+    chosen: Array = objects[codes]
+    return chosen
 
 
 def read_suite(path: Path) -> dict[str, Any]:
@@ -146,23 +290,21 @@ def _build(entry: dict[str, Any], at: int) -> Any:
         ) from error
 
 
-def _outcome(result: Any, rows: int) -> Outcome:
-    config = result.expectation_config
+def _outcome(found: _Found, row_ids: pd.Series[str]) -> Outcome:
+    config = found.config
     kwargs = dict(config.kwargs)
     column = kwargs.get("column")
-    stopped = _exception(result.exception_info)
-    indexed = result.result.get("unexpected_index_list") or []
-    row_ids = () if result.success else tuple(dict.fromkeys(str(entry["row_id"]) for entry in indexed))
-    severity: Severity = "critical" if stopped else config.severity.value
+    refused = [] if found.success else found.result.get("unexpected_index_list") or []
+    severity: Severity = "critical" if found.stopped else config.severity.value
     check = CheckResult(
         check=f"{config.type}({column})" if column else str(config.type),
         source="great-expectations",
         severity=severity,
-        passed=bool(result.success) and not stopped,
-        detail=stopped or _detail(result.result, kwargs, rows),
+        passed=found.success and not found.stopped,
+        detail=found.stopped or _detail(found.result, kwargs, len(row_ids)),
     )
     notes = str((config.meta or {}).get("notes") or "")
-    return Outcome(check, notes, column, row_ids, bool(stopped))
+    return Outcome(check, notes, column, tuple(dict.fromkeys(map(str, row_ids.iloc[refused]))), bool(found.stopped))
 
 
 def _exception(info: Any) -> str:

@@ -36,12 +36,12 @@ FEW = 2
 # So little at a time that it stays in the processor's cache; the sets of grams are made twice rather than kept.
 CHUNK_CHARACTERS = 1 << 17
 CHUNK_TEXTS = 1 << 10
-CHUNK_PAIRS = 1 << 13
+CHUNK_PAIRS = 1 << 11
 CHUNK_BOUNDS = 1 << 16
 # Half as many rule out nearly as much: of a million short texts' pairs, some hundred thousand more are compared.
 BITMAP_BITS = 256
 # From so many bytes on, signatures are on disk.
-SPILL = 1 << 24
+SPILL = 1 << 22
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from finetide.contracts.rows import ROLES
 from finetide.data import checks
 from finetide.data.checks import Check, finding
 from finetide.data.expectations import Outcome, run_suite
+from finetide.data.memory import give_back
 from finetide.data.progress import bar
-from finetide.data.table import strings
+from finetide.data.table import counted
 from finetide.data.text import blocks, contents
 
 QUARANTINE_COLUMNS = ("row_id", "file", "line", "reason", "text", "label")
@@ -54,11 +55,13 @@ def assess(
     table = rows.assign(content=np.where(found.of_row == found.empty, -1, found.of_row)).reset_index(drop=True)
     tokens = _tokens(table["text"], count_tokens)
     labels = checks.label_set(table, params.labels)
+    give_back()
 
     by_row = _row_checks(table, labels, params, first_window)
     sound = _without(table, _refused(by_row))
     derived = sound.drop(columns="content").assign(text_length=sound["text"].str.len(), text_tokens=tokens[sound.index])
     outcomes = run_suite(suite, derived)
+    del sound, derived
     by_suite = [_as_check(outcome) for outcome in outcomes]
 
     refused = _refused([*by_row, *by_suite])
@@ -68,7 +71,7 @@ def assess(
     out = table["row_id"].isin(refused) & small
     kept = _without(table, refused) if small else table
     own = [*by_row, _quarantine_check(refused, len(table), params), *_table_checks(kept, tokens, labels, params)]
-    own.append(checks.long_texts(kept, tokens[~out], max_length))
+    own.append(checks.long_texts(kept, tokens if len(kept) == len(table) else tokens[~out], max_length))
     results = [*(check.result() for check in own), *_suite_results(outcomes, by_suite)]
     verdict = _verdict(table, kept, labels, [*own, *by_suite], results)
     return Quality(verdict, kept.drop(columns="content"), _quarantine(table[out], [*by_row, *by_suite]))
@@ -198,7 +201,7 @@ def _reason(critical: Sequence[str], warnings: int) -> str:
 
 
 def _label_counts(labels: pd.Series[Any]) -> dict[str, int]:
-    return {str(label): int(count) for label, count in strings(labels).value_counts().sort_index().items()}
+    return {str(label): int(count) for label, count in counted(labels).sort_index().items()}
 
 
 def _quarantine(rows: pd.DataFrame, found: Sequence[Check]) -> pd.DataFrame:

@@ -98,14 +98,16 @@ def name_of(side: int) -> Split | None:
 
 def _fresh(keys: Array, given: Array, sides: Array) -> tuple[Array, Array]:
     """The keys that a file brings, oldest row first, and what is given for each: by its oldest row that says it."""
-    places = np.flatnonzero(sides[keys] == NONE)
-    new, first = np.unique(keys[places], return_index=True)
-    said = np.full(len(new), NONE, np.int8)
-    spoken = places[given[places] != NONE][::-1]
-    # The last to be written stands: going backwards, the oldest.
-    said[np.searchsorted(new, keys[spoken])] = given[spoken]
-    by_age = np.argsort(first)
-    return new[by_age], said[by_age]
+    open_ = sides[keys] == NONE
+    keys, given = keys[open_], given[open_]
+    new = keys[~pd.Series(keys).duplicated().to_numpy()]
+    # A row that says nothing leaves the word to the next of its key.
+    spoken = given != NONE
+    keys, given = keys[spoken], given[spoken]
+    first = ~pd.Series(keys).duplicated().to_numpy()
+    known = pd.Series(given[first], index=keys[first])
+    said = known.reindex(new, fill_value=NONE).to_numpy() if len(known) else np.full(len(new), NONE, np.int8)
+    return new, said
 
 
 def _keys(rows: pd.DataFrame, texts: Texts) -> tuple[Array, Iterable[str], int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import blake2b
@@ -10,6 +10,8 @@ from typing import Any, overload
 
 import numpy as np
 import pandas as pd
+
+from finetide.data.memory import give_back
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CHUNK_ROWS = 1 << 14
@@ -57,7 +59,7 @@ class Normalised(Sequence[str]):
 
 @dataclass(frozen=True)
 class Contents:
-    """Which texts are the same after `normalise`. ``of_row``: the number of each row's text, int32, the oldest text
+    """Which texts are the same. ``of_row``: the number of each row's text, int32, the oldest text
     being 0; ``first``: its oldest row; ``empty``: the number of the empty text, or -1."""
 
     of_row: Array
@@ -65,12 +67,12 @@ class Contents:
     empty: int
 
 
-def contents(texts: pd.Series[str]) -> Contents:
-    """Texts are told apart by 128 bits of BLAKE2b: of a million different ones two are taken for the same with a
-    chance of 1 in 10^27."""
+def contents(texts: pd.Series[str], same: Callable[[str], str] = normalise) -> Contents:
+    """Which texts are equal after ``same``. They are told apart by 128 bits of BLAKE2b: of a million different ones
+    two are taken for the same with a chance of 1 in 10^27."""
     high, low, empty = np.empty(len(texts), np.uint64), np.empty(len(texts), np.uint64), -1
     for start, some in blocks(texts):
-        normal = [normalise(text) for text in some]
+        normal = [same(text) for text in some]
         # JSON's half characters are refused on the way in; here they would be a fault of ours, and no crash.
         digests = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in normal]
         words = np.frombuffer(b"".join(digests), np.uint64)
@@ -78,6 +80,7 @@ def contents(texts: pd.Series[str]) -> Contents:
         if empty < 0 and "" in normal:
             empty = start + normal.index("")
     of_row, first = _numbered(high, low)
+    give_back()
     return Contents(of_row, first, int(of_row[empty]) if empty >= 0 else -1)
 
 

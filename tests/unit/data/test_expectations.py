@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from finetide.data import expectations
 from finetide.data.expectations import Outcome, check_suite, read_suite, run_suite
 from finetide.data.suites import default_suite
 from finetide.errors import DataError
@@ -152,3 +153,24 @@ def test_the_check_of_a_suite_says_what_it_holds(tmp_path: Path) -> None:
 def test_importing_the_module_does_not_load_great_expectations() -> None:
     code = "import sys, finetide.data.expectations, finetide.data.suites; sys.exit('great_expectations' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_some_rows_at_a_time_find_what_all_at_once_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = suite(
+        expect("column_values_to_match_regex", column="text", regex="a", mostly=0.5),
+        expect("column_values_to_match_regex", column="text", regex="a", mostly=0.6),
+        expect("column_values_to_not_be_null", column="label", mostly=0.8),
+        expect("column_values_to_not_be_null", column="label"),
+        expect("column_values_to_be_in_set", column="label", value_set=["x"]),
+        expect("column_values_to_be_between", "info", column="text_length", max_value=2),
+        expect("column_values_to_be_unique", column="text"),
+        expect("column_values_to_match_regex", column="txet", regex="a"),
+        *default_suite("text-classification")["expectations"],
+    )
+    labels = ["x", "x", "x", None, "y", None, "x", "x"]
+    frame = rows("a", "b", "ab", "a", "ccc", "d", "a!", "", label=labels)
+    whole = run_suite(wanted, frame)
+    monkeypatch.setattr(expectations, "SOME_ROWS", 3)
+    assert run_suite(wanted, frame) == whole
+    assert [outcome.result.passed for outcome in whole[:7]] == [True, False, False, False, False, False, False]
+    assert whole[6].row_ids == ("a.csv:2", "a.csv:5")
