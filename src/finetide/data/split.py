@@ -16,7 +16,7 @@ given train rows, by hash; a file that brings the first given rows of such a sid
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,7 @@ def assign(rows: pd.DataFrame, texts: Texts, params: SplitParams, seed: int) -> 
         fresh = {int(key): name_of(side) for key, side in zip(new[linked], said[linked], strict=True)}
         for family in _families(fresh, links):
             _place(family, fresh, links, places, sides)
-    chosen = pd.Categorical.from_codes(places.keep(given, sides, keys), list(SPLITS))
+    chosen = pd.Categorical.from_codes(places.keep(given, sides, keys), pd.Index(list(SPLITS)))
     return rows.assign(split=pd.Series(chosen, index=rows.index))
 
 
@@ -199,7 +199,7 @@ def _links(keys: Array, is_text: Array, texts: Texts) -> dict[int, set[int]]:
     return links
 
 
-def _families(fresh: dict[int, str | None], links: dict[int, set[int]]) -> Iterator[list[int]]:
+def _families(fresh: Mapping[int, str | None], links: dict[int, set[int]]) -> Iterator[list[int]]:
     """The keys of one file in families, both oldest first."""
     seen: set[int] = set()
     for first in fresh:
@@ -221,7 +221,7 @@ def _families(fresh: dict[int, str | None], links: dict[int, set[int]]) -> Itera
 
 def _place(
     family: list[int],
-    fresh: dict[int, str | None],
+    fresh: Mapping[int, str | None],
     links: dict[int, set[int]],
     places: _Places,
     sides: Array,
