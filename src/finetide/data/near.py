@@ -38,7 +38,7 @@ CHUNK_CHARACTERS = 1 << 17
 CHUNK_TEXTS = 1 << 10
 CHUNK_PAIRS = 1 << 11
 CHUNK_BOUNDS = 1 << 16
-# Half as many rule out nearly as much: of a million short texts' pairs, some hundred thousand more are compared.
+# With twice as many, 3,055 pairs of 200,000 short texts are compared, and with these 7,788: not worth the memory.
 BITMAP_BITS = 256
 # From so many bytes on, signatures are on disk.
 SPILL = 1 << 22
