@@ -155,8 +155,7 @@ def _by_rows(expectations: list[Any], rows: pd.DataFrame, validate: Validate) ->
     named = [name for name in rows.columns if name in used]
     rows = rows[named]
     for start in range(0, len(rows) if expectations else 0, SOME_ROWS):
-        some = rows.iloc[start : start + SOME_ROWS].set_axis(range(start, min(start + SOME_ROWS, len(rows))))
-        for one in validate(expectations, partial(_frame, some, named)):
+        for one in validate(expectations, partial(_frame, rows.iloc[start : start + SOME_ROWS], named, start)):
             found.setdefault(int(one.config.meta["finetide_position"]), []).append(one)
         give_back()
     return [_together(parts) for parts in found.values()]
@@ -186,13 +185,12 @@ def _named(entries: list[dict[str, Any]], rows: pd.DataFrame) -> list[str]:
     return [name for name in rows.columns if re.search(rf"\b{re.escape(name)}\b", settings)]
 
 
-def _frame(rows: pd.DataFrame, named: Sequence[str]) -> pd.DataFrame:
+def _frame(rows: pd.DataFrame, named: Sequence[str], start: int = 0) -> pd.DataFrame:
     """``rows`` with the columns in ``named``, strings as Python strings: pandas would hand the others' patterns to
     Arrow, whose \\w and \\s know ASCII only. Of the other columns there is the name: Great Expectations hashes all
-    values that it gets."""
+    values that it gets. The index is the row's position, the first being ``start``: refused rows come back by it."""
     made = {name: _values(rows[name]) if name in named else np.int8(0) for name in rows.columns}
-    index = rows.index if isinstance(rows.index, pd.RangeIndex) else pd.RangeIndex(len(rows))
-    return pd.DataFrame(made, index=index)
+    return pd.DataFrame(made, index=pd.RangeIndex(start, start + len(rows)))
 
 
 def _numbers(rows: pd.DataFrame) -> pd.DataFrame:

@@ -92,6 +92,14 @@ def test_mostly_is_honoured() -> None:
     assert not run_suite(wanted, rows("a", "b", "b"))[0].result.passed
 
 
+def test_rows_are_named_by_their_place_whatever_their_index_is() -> None:
+    """pandas keeps a range, one that begins later, when the first rows are left out."""
+    wanted = suite(expect("column_values_to_not_match_regex", column="text", regex="x"))
+    left = rows("a", "b", "x").iloc[1:]
+    assert left.index[0] == 1
+    assert run_suite(wanted, left)[0].row_ids == (rows("a", "b", "x")["row_id"].iloc[2],)
+
+
 def test_a_suite_without_expectations_runs() -> None:
     assert run_suite(suite(), rows("a")) == []
 
