@@ -198,7 +198,8 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
     made = {}
     for name in LONG:
         missing = rows[name].isna().to_numpy()
-        made[name] = np.where(missing, np.nan, contents(rows[name].fillna(""), same=str).of_row)
+        same = contents(rows[name].fillna("") if missing.any() else rows[name], same=str).of_row
+        made[name] = np.where(missing, np.nan, same) if missing.any() else same
     return pd.DataFrame(made)
 
 

@@ -53,13 +53,17 @@ def assess(
     """
     found = contents(rows["text"])
     table = rows.assign(content=np.where(found.of_row == found.empty, -1, found.of_row)).reset_index(drop=True)
+    del found
     tokens = _tokens(table["text"], count_tokens)
     labels = checks.label_set(table, params.labels)
     give_back()
 
     by_row = _row_checks(table, labels, params, first_window)
     sound = _without(table, _refused(by_row))
-    derived = sound.drop(columns="content").assign(text_length=sound["text"].str.len(), text_tokens=tokens[sound.index])
+    derived = sound.drop(columns="content").assign(
+        text_length=sound["text"].str.len().astype(np.int32),
+        text_tokens=tokens if sound is table else tokens[sound.index],
+    )
     outcomes = run_suite(suite, derived)
     del sound, derived
     by_suite = [_as_check(outcome) for outcome in outcomes]
@@ -84,7 +88,7 @@ def _without(table: pd.DataFrame, row_ids: set[str]) -> pd.DataFrame:
 
 def _tokens(texts: pd.Series[str], count: CountTokens) -> pd.Series[int]:
     """Some rows at a time: all texts as Python strings would double the memory."""
-    counts = np.empty(len(texts), np.int64)
+    counts = np.empty(len(texts), np.int32)
     with bar("counting tokens", len(texts), "row") as progress:
         for start, some in blocks(texts):
             counts[start : start + len(some)] = count(some)
