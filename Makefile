@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-long lint audit docs causes faults bench format constraints clean
+.PHONY: help setup run test test-slow test-long lint audit docs causes faults resumes bench format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -58,6 +58,9 @@ causes: $(READY) ## run every cause of an error and write docs/causes.md from wh
 
 faults: $(READY) ## a thousand kills; goes on where docs/faults.jsonl ends, and writes docs/faults.md (hours)
 	@$(BIN)/python tests/faults/run.py --kills 1000 --workers 2
+
+resumes: $(READY) ## 200 kills of trainings, resumed; goes on where docs/resumes.jsonl ends, and writes docs/resumes.md
+	@$(BIN)/python tests/faults/resumes.py --kills 200
 
 bench: $(READY) ## measure against peers on the same data; writes docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py
