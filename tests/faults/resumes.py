@@ -75,8 +75,7 @@ def trial(base: Path, folder: Path, number: int, combination: str, expected: Und
     at = round(random.Random(f"{SEED} {number}").uniform(0, expected.seconds), 3)
     first = start(base, folder, combination)
     first.join(at)
-    assert first.pid is not None
-    os.kill(first.pid, signal.SIGKILL)  # not waited for until now: the number is still this child's
+    first.kill()
     first.join()
     before = folder / "place"
     struck = before.read_text(encoding="utf-8").strip() or "elsewhere" if before.exists() else "start"
