@@ -6,11 +6,15 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from finetide.config.base import OpenShare, PositiveInt, Section, Share
+from finetide.config.base import Positive, PositiveInt, Section, Share
 
 
 class ShiftParams(Section):
-    alpha: OpenShare = Field(description="promised false-alarm rate of the combined test")
+    false_alarms_per_year: Positive = Field(
+        description="windows a year that may be called shifted though nothing moved; over windows_per_year it is α, "
+        "the false-alarm rate that the combined test keeps"
+    )
+    windows_per_year: PositiveInt = Field(description="how often new data is compared: 52 weekly, 365 daily")
     permutations: PositiveInt = Field(description="draws of the null distribution; the smallest p is 1/(n+1)")
     max_rows: PositiveInt = Field(description="rows a side that are compared; more are sampled by content hash")
     min_rows: PositiveInt = Field(description="fewer incoming rows than this: cannot-tell")
@@ -18,12 +22,27 @@ class ShiftParams(Section):
     halt_auc: Share = Field(description="a domain AUC from this on halts when too few incoming rows are labelled")
     min_labelled_share: Share = Field(description="share of labelled incoming rows below which halt_auc applies")
 
+    @property
+    def alpha(self) -> float:
+        """The false-alarm rate of one window, which the alarm budget allows."""
+        return self.false_alarms_per_year / self.windows_per_year
+
+    @model_validator(mode="after")
+    def _fewer_alarms_than_windows(self) -> Self:
+        if self.alpha >= 1:
+            raise ValueError(
+                f"false_alarms_per_year {self.false_alarms_per_year:g} must be below windows_per_year "
+                f"{self.windows_per_year}: else every window may be one"
+            )
+        return self
+
     @model_validator(mode="after")
     def _can_be_significant(self) -> Self:
         if 1 / (self.permutations + 1) >= self.alpha:
             raise ValueError(
-                f"{self.permutations} permutations cannot give a p-value below alpha {self.alpha:g}: the smallest is "
-                f"1/{self.permutations + 1}; take at least {int(1 / self.alpha + 1e-9)} permutations"
+                f"{self.permutations} permutations cannot give a p-value below α = {self.alpha:.3g} "
+                f"(false_alarms_per_year {self.false_alarms_per_year:g} / windows_per_year {self.windows_per_year}): "
+                f"the smallest is 1/{self.permutations + 1}; take at least {int(1 / self.alpha + 1e-9)} permutations"
             )
         return self
 

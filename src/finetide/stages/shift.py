@@ -22,7 +22,9 @@ BATCH_TOKENS = 4096
 def run(stage: Stage) -> None:
     params = stage.section(ShiftParams)
     rows = pd.read_parquet(stage.dep("split.parquet"))
-    limits = Limits(**params.model_dump(exclude={"max_rows"}))
+    limits = Limits(
+        alpha=params.alpha, **params.model_dump(exclude={"max_rows", "false_alarms_per_year", "windows_per_year"})
+    )
     sizes = measure(rows)
     verdict = without_test(sizes, limits)
     chosen = sample_rows(rows, params.max_rows, stage.seed)
