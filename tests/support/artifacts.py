@@ -154,12 +154,17 @@ class Artifacts:
             return Statistic(
                 name=name,
                 p=p,
+                adjusted=p,
                 draws=500,
                 effect=effect,
                 unit=unit,
                 low=effect - 0.03,
                 high=effect + 0.03,
+                expected=0.02,
+                critical=0.05,
                 detectable=0.06,
+                incoming_rows=300,
+                reference_rows=300,
                 note=note,
             )
 
@@ -173,18 +178,24 @@ class Artifacts:
             incoming_rows=300,
             compared_reference=300,
             compared_incoming=300,
+            rows_needed=None,
             labelled_share=0.9,
             causes=("covariate", "label"),
+            reasons=("covariate: the inputs differ by domain classifier", "label: the frequencies differ by 0.19"),
             statistics=(
                 statistic("classifier two-sample", 0.001996, 0.87, "AUC", "logistic regression on embeddings"),
                 statistic("MMD", 0.001996, 0.21, "MMD²", "Gaussian kernel, median distance"),
                 statistic("label distribution", 0.004, 0.19, "total variation", "labelled rows only"),
                 statistic("text length", 0.31, 0.04, "KS distance", "tokens"),
             ),
+            moved=(),
+            slices=(),
+            labels=(),
         ).write(self.out("shift", "shift.json"))
         recipe = Recipe(verdict=word, replay=1.0, reason="Covariate shift: mix all reference rows in.")
         recipe.write(self.out("shift", "recipe.json"))
         self.out("shift", "shift.png").write_bytes(plot)
+        self.out("shift", "shift.html").write_text("<p>shift</p>")
 
     def gate(self) -> None:
         GateRecord().write(self.out("gate", "gate.json"))

@@ -7,26 +7,75 @@ from typing import Literal
 from finetide.contracts.base import Contract
 
 ShiftWord = Literal["none", "harmless", "adapt", "halt", "cannot-tell"]
-Cause = Literal["covariate", "label", "new-labels"]
+Cause = Literal["covariate", "label", "concept", "new-labels"]
 
 
 class Statistic(Contract):
-    """One test. ``p`` is (k+1)/(n+1) over ``draws`` permutations; ``effect`` is in the unit that ``unit`` names,
-    with an interval where the statistic has one. ``detectable`` is the minimum detectable effect at these sizes."""
+    """One test. ``p`` is (k+1)/(n+1) over ``draws`` permutations, ``adjusted`` is p corrected for all the tests.
+
+    ``effect`` is in the unit that ``unit`` names, with its 95 % interval; ``expected`` is its mean without a shift,
+    ``critical`` what is significant for this test alone, and ``detectable`` the effect that it finds in 80 % of windows
+    of these sizes. ``incoming_rows`` and ``reference_rows``: what it was computed on.
+    """
 
     name: str
     p: float
+    adjusted: float
     draws: int
     effect: float
     unit: str
-    low: float | None
-    high: float | None
-    detectable: float | None
+    low: float
+    high: float
+    expected: float
+    critical: float
+    detectable: float
+    incoming_rows: int
+    reference_rows: int
     note: str
 
 
+class MovedRow(Contract):
+    """An incoming row that looks least like the reference. ``unlike``: the share of reference rows that look less like
+    incoming ones than it does, by a classifier that did not see it. ``value`` is cut."""
+
+    row_id: str
+    file: str
+    line: int
+    value: str
+    label: str | None
+    unlike: float
+
+
+class ShiftSlice(Contract):
+    """Incoming rows of one label, file, length or group. ``effect``: domain AUC, with its 95 % interval, against the
+    reference rows of the same slice, or against all of them where the slice has too few."""
+
+    slice: str
+    incoming_rows: int
+    reference_rows: int
+    incoming_share: float
+    reference_share: float
+    effect: float
+    low: float
+    high: float
+    against: Literal["slice", "all"]
+
+
+class LabelShare(Contract):
+    """How often a label comes, of the labelled rows of each side. ``estimated``: of all incoming rows, by what the
+    champion predicts and how it errs (BBSE), with its 95 % interval; null without a champion that can tell."""
+
+    label: str
+    reference: float
+    incoming: float | None
+    estimated: float | None
+    low: float | None
+    high: float | None
+
+
 class ShiftVerdict(Contract):
-    """``p`` is the combined p-value at ``alpha``. ``sentence`` says the verdict as a person would."""
+    """``p`` is the combined p-value at ``alpha``. ``sentence`` says the verdict as a person would; ``reasons`` has a
+    line for each cause. ``rows_needed``: incoming rows that would do where the verdict is cannot-tell."""
 
     schema_version: Literal[1] = 1
     verdict: ShiftWord
@@ -37,9 +86,14 @@ class ShiftVerdict(Contract):
     incoming_rows: int
     compared_reference: int
     compared_incoming: int
+    rows_needed: int | None
     labelled_share: float
     causes: tuple[Cause, ...]
+    reasons: tuple[str, ...]
     statistics: tuple[Statistic, ...]
+    moved: tuple[MovedRow, ...]
+    slices: tuple[ShiftSlice, ...]
+    labels: tuple[LabelShare, ...]
 
 
 class Recipe(Contract):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,27 +11,66 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-def assignments(sides: Array, draws: int, rng: np.random.Generator, groups: Sequence[str] | None = None) -> Array:
-    """The observed sides and ``draws`` permutations of them, [draws + 1, rows] bool, True for incoming.
+@dataclass(frozen=True)
+class Draws:
+    """What all permutations and resamples are made from, once for all statistics.
 
-    Rows of one group move together: dependent rows carry less evidence than as many independent ones. Then group
-    labels are permuted, so that a group keeps its size and the share of incoming rows varies from draw to draw.
+    The unit is a row; with groups it is what a group has on one side: dependent rows carry less evidence than as many
+    independent ones, so they move together. Then a draw keeps the units of each side, and its rows vary.
 
-    Args: sides: [rows] bool. groups: one a row, or None when rows are independent.
+    ``sides`` [rows] bool, True for incoming; ``member`` [rows]: the unit of each row; ``keys`` [draws, units]: in each
+    draw the units with the lowest keys are incoming.
     """
-    found = np.empty((draws + 1, len(sides)), dtype=bool)
-    found[0] = sides
-    if groups is None:
-        for draw in range(1, draws + 1):
-            found[draw] = rng.permutation(sides)
+
+    sides: Array
+    member: Array
+    keys: Array
+
+    @classmethod
+    def make(cls, sides: Array, draws: int, rng: np.random.Generator, groups: Sequence[str] | None = None) -> Draws:
+        member = np.arange(len(sides))
+        if groups is not None:
+            named = [f"{group}\x1f{side}" for group, side in zip(groups, sides, strict=True)]
+            member = np.unique(np.asarray(named), return_inverse=True)[1]
+        return cls(sides, member, rng.random((draws, int(member.max(initial=-1)) + 1)))
+
+    def sides_of(self, rows: Array, strata: Array | None = None) -> Array:
+        """The observed sides and the permutations of them, [draws + 1, chosen rows] bool.
+
+        A statistic that only some rows have (a label, a champion's output on rows that it was not trained on) is
+        permuted among these rows: they need not be spread over the sides as all rows are, and if their sizes were not
+        kept, that alone would look like a shift. The keys are shared, so that statistics stay as dependent as they are.
+
+        Args:
+            rows: [all rows] bool. strata: [all rows]; permute inside each of its values only, which tests whether the
+                sides differ beyond what this value tells (a conditional test).
+        """
+        chosen = np.flatnonzero(rows)
+        stratum = np.zeros(len(chosen), dtype=np.int64) if strata is None else strata[chosen]
+        pairs = np.column_stack([self.member[chosen], np.unique(stratum, return_inverse=True)[1]])
+        units, first, member = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+        side = self.sides[chosen][first]
+        found = np.empty((len(self.keys) + 1, len(chosen)), dtype=bool)
+        found[0] = self.sides[chosen]
+        drawn = np.zeros((len(self.keys), len(units)), dtype=bool)
+        for value in np.unique(units[:, 1]):
+            here = np.flatnonzero(units[:, 1] == value)
+            wanted = int(side[here].sum())
+            lowest = np.argsort(self.keys[:, units[here, 0]], axis=1, kind="stable")[:, :wanted]
+            np.put_along_axis(drawn, here[lowest], True, axis=1)
+        found[1:] = drawn[:, member.reshape(-1)]
         return found
-    _, member = np.unique(np.asarray([f"{group}\x1f{side}" for group, side in zip(groups, sides, strict=True)]),
-                          return_inverse=True)  # fmt: skip
-    first = np.unique(member, return_index=True)[1]
-    of_group = sides[first]
-    for draw in range(1, draws + 1):
-        found[draw] = rng.permutation(of_group)[member]
-    return found
+
+    def resamples(self, count: int, rng: np.random.Generator) -> Array:
+        """How often each row comes in a bootstrap sample of the units of its side, [count, rows] float64."""
+        units, first = np.unique(self.member, return_index=True)
+        times = np.empty((count, len(units)))
+        for side in (True, False):
+            here = np.flatnonzero(self.sides[first] == side)
+            if len(here):
+                times[:, here] = rng.multinomial(len(here), np.full(len(here), 1 / len(here)), size=count)
+        found: Array = times[:, self.member]
+        return found
 
 
 def p_values(values: Array) -> Array:
@@ -46,17 +86,28 @@ def p_values(values: Array) -> Array:
     return shares
 
 
-def combine(columns: Sequence[Array]) -> float:
-    """One p-value for several statistics over the same draws, at the promised rate however they depend on each other.
+def adjusted(columns: Sequence[Array]) -> list[float]:
+    """The p-value of each statistic, corrected for there being several over the same draws.
 
-    Min-p of Westfall & Young 1993: a draw is extreme when its smallest p-value is small. With n draws the smallest
-    possible p ties between the observed sides and the most extreme draw of each statistic; such ties are broken by the
-    largest standardised statistic. Both keys treat the observed sides like any draw, so the test stays exact.
+    Single-step min-p of Westfall & Young 1993, algorithm 2.5: the share of draws whose most extreme statistic is at
+    least as extreme as this one. The smallest of them is the p-value of all statistics together, at the promised rate
+    however they depend on each other. With n draws the smallest possible p ties between the observed sides and the most
+    extreme draw of each statistic; such ties are broken by the standardised statistic. Both keys treat the observed
+    sides like any draw, so the test stays exact.
     """
-    smallest = np.min(np.stack([p_values(column) for column in columns]), axis=0)
-    largest = np.max(np.stack([_standardised(column) for column in columns]), axis=0)
-    as_extreme = (smallest < smallest[0]) | ((smallest == smallest[0]) & (largest >= largest[0]))
-    return float(as_extreme.mean())
+    p = np.stack([p_values(column) for column in columns])
+    z = np.stack([_standardised(column) for column in columns])
+    smallest = p.min(axis=0)
+    largest = np.where(p == smallest, z, -np.inf).max(axis=0)
+    return [
+        float(((smallest < one[0]) | ((smallest == one[0]) & (largest >= height[0]))).mean())
+        for one, height in zip(p, z, strict=True)
+    ]
+
+
+def combine(columns: Sequence[Array]) -> float:
+    """One p-value for several statistics over the same draws."""
+    return min(adjusted(columns))
 
 
 def _standardised(values: Array) -> Array:

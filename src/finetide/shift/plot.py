@@ -1,10 +1,10 @@
-"""One picture of both sets: where they lie, how long their texts are, how often each label comes."""
+"""Pictures of both sets: where they lie, how long their texts are, the labels, what would have shown."""
 
 from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -13,6 +13,7 @@ import numpy as np
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 Array = np.ndarray[Any, Any]
 # Okabe & Ito's palette tells apart for colour-blind readers too.
@@ -34,6 +35,44 @@ def picture(title: str, incoming: Array, features: Array | None, lengths: Array,
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
+    return _png(figure)
+
+
+def embedding_map(features: Array, incoming: Array) -> bytes:
+    """PNG bytes. Args: features [rows, hidden]; incoming [rows] bool."""
+    figure, axis = plt.subplots(figsize=(5.6, 4.4), dpi=110)
+    _map(axis, features, [("reference", ~incoming), ("incoming", incoming)])
+    axis.set_title("")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return _png(figure)
+
+
+def power_curves(effects: Sequence[float], power: Mapping[str, Sequence[float]], matters: float, found: float) -> bytes:
+    """PNG bytes. Args: effects: domain AUCs; power: name → chance to be found at each, the window's own first."""
+    figure, axis = plt.subplots(figsize=(5.6, 4.4), dpi=110)
+    for place, (name, values) in enumerate(power.items()):
+        own = place == 0
+        colour = COLOURS["incoming"] if own else str(0.75 - 0.15 * place)
+        axis.plot(effects, values, color=colour, lw=2.4 if own else 1.3, label=name, zorder=3 if own else 2)
+    axis.axvline(matters, color="#555", lw=1, ls="--")
+    axis.text(matters, 1.03, "matters", fontsize=8, ha="center", color="#555")
+    if found <= max(effects):
+        axis.axvline(found, color=COLOURS["incoming"], lw=1, ls=":")
+        axis.text(found, 1.08, "found", fontsize=8, ha="center", color=COLOURS["incoming"])
+    axis.axhline(0.8, color="#ccc", lw=0.8, zorder=1)
+    axis.set_xlabel("size of the shift (domain AUC)", fontsize=9)
+    axis.set_ylabel("share of such windows in which it is found", fontsize=9)
+    axis.set_xlim(min(effects), max(effects))
+    axis.set_ylim(0, 1.02)
+    axis.tick_params(labelsize=8)
+    axis.legend(fontsize=8, frameon=False, loc="lower right")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     plt.close(figure)

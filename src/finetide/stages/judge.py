@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from finetide import runtime
@@ -11,8 +9,8 @@ from finetide.config.judge import JudgeParams
 from finetide.config.stage import Stage
 from finetide.contracts.judge import JudgeVerdict
 from finetide.contracts.window import Window
-from finetide.errors import IntegrityError, ProjectError
 from finetide.evaluation.verdict import judge
+from finetide.stages.champion import pinned
 
 
 def run(stage: Stage) -> None:
@@ -24,7 +22,7 @@ def run(stage: Stage) -> None:
     texts = [str(text) for text in test["text"]]
 
     challenger = runtime.load(stage.dep("bundle"))
-    champion = _champion(stage, window)
+    champion = pinned(stage, window)
     found = judge(
         list(test["label"]),
         _labels(challenger, texts),
@@ -48,32 +46,6 @@ def run(stage: Stage) -> None:
         p=found.p,
         slices=found.slices,
     ).write(stage.out("judge.json"))
-
-
-def _champion(stage: Stage, window: Window) -> runtime.Predictor | None:
-    """The bundle that the window pins.
-
-    Raises:
-        ProjectError: when it is not in serving/. IntegrityError: when its bytes are another bundle's.
-    """
-    if window.champion is None:
-        return None
-    folder = Path("serving", stage.model, window.champion.hash, "bundle")
-    if not (stage.root / folder).is_dir():
-        raise ProjectError(
-            f"the champion's bundle ({window.champion.version}) is missing",
-            where=folder.as_posix(),
-            fix=f"finetide run {stage.model}",
-        )
-    champion = runtime.load(stage.root / folder)
-    if champion.hash != window.champion.hash:
-        raise IntegrityError(
-            f"is not the bundle that the window pins as {window.champion.version}",
-            where=folder.as_posix(),
-            found=champion.hash,
-            fix=f"delete the folder, then: finetide run {stage.model}",
-        )
-    return champion
 
 
 def _labels(model: runtime.Predictor, texts: list[str]) -> list[str]:

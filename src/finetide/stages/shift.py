@@ -1,4 +1,7 @@
-"""shift: incoming rows against reference rows, on a frozen encoder; verdict, recipe and picture."""
+"""shift: incoming rows against reference rows, on a frozen encoder and by the champion's outputs.
+
+The champion is the one that the window pins, found in serving/ by its hash, as judge finds it.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +10,47 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finetide import base, tasks
+from finetide import base, runtime, tasks
 from finetide.config.shift import ShiftParams
 from finetide.config.stage import Stage
 from finetide.config.train import MaxLength, Replay
-from finetide.files import sha256_bytes, write_bytes
+from finetide.contracts.window import Window
+from finetide.files import sha256_bytes, write_bytes, write_text
+from finetide.metrics.calibration import softmax
 from finetide.seeding import derive
-from finetide.shift.detect import Limits, Sample, Sizes, detect, recipe, without_test
+from finetide.shift import page, texts
+from finetide.shift.detect import Limits, Sizes, detect, recipe, without_test
 from finetide.shift.plot import picture
+from finetide.shift.sample import Champion, Sample
+from finetide.stages.champion import pinned
 
 BATCH_TOKENS = 4096
+NOT_LIMITS = {"max_rows", "false_alarms_per_year", "windows_per_year"}
 
 
 def run(stage: Stage) -> None:
+    """Reads window and split, and the champion's bundle in serving/; writes shift.json, recipe.json, .png and .html."""
     params = stage.section(ShiftParams)
     rows = pd.read_parquet(stage.dep("split.parquet"))
-    limits = Limits(
-        alpha=params.alpha, **params.model_dump(exclude={"max_rows", "false_alarms_per_year", "windows_per_year"})
-    )
+    limits = Limits(alpha=params.alpha, **params.model_dump(exclude=NOT_LIMITS))
     sizes = measure(rows)
     verdict = without_test(sizes, limits)
-    chosen = sample_rows(rows, params.max_rows, stage.seed)
+    window = Window.read(stage.dep("window.json"))
+    champion = pinned(stage, window) if verdict is None else None
+    chosen = sample_rows(rows, params.max_rows, stage.seed, held_first=champion is not None)
     features = None
     if verdict is None:
         features = _embed(stage, chosen)
-        verdict = detect(as_sample(chosen, features), sizes, limits, stage.seed)
+        sample = as_sample(chosen, features, unknown=_unknown(stage, chosen), champion=judged_by(champion, chosen))
+        verdict = detect(sample, sizes, limits, stage.seed)
+    advice = recipe(verdict, stage.value("train.replay", Replay))
     verdict.write(stage.out("shift.json"))
-    recipe(verdict, stage.value("train.replay", Replay)).write(stage.out("recipe.json"))
-    incoming = (chosen["role"] == "incoming").to_numpy()
-    texts = chosen["text"] if "text" in chosen else [""] * len(chosen)
-    lengths = np.array([float(len(str(text).split())) for text in texts])
+    advice.write(stage.out("recipe.json"))
     title = f"{verdict.verdict}: {verdict.sentence}"
-    write_bytes(stage.out("shift.png"), picture(title, incoming, features, lengths, list(chosen["label"])))
+    incoming = (chosen["role"] == "incoming").to_numpy()
+    drawn = picture(title, incoming, features, _lengths(chosen), list(chosen["label"]))
+    write_bytes(stage.out("shift.png"), drawn)
+    write_text(stage.out("shift.html"), page.render(stage.model, verdict, advice, limits, features, incoming))
     print(title)
 
 
@@ -51,21 +63,55 @@ def measure(rows: pd.DataFrame) -> Sizes:
     return Sizes(int((~incoming).sum()), int(incoming.sum()), float(labelled.sum() / max(1, incoming.sum())), new)
 
 
-def sample_rows(rows: pd.DataFrame, max_rows: int, seed: int) -> pd.DataFrame:
-    """At most ``max_rows`` of each role, of all splits, chosen by a hash of the row id, in the order of the table."""
+def sample_rows(rows: pd.DataFrame, max_rows: int, seed: int, *, held_first: bool) -> pd.DataFrame:
+    """At most ``max_rows`` of each role, chosen by a hash of the row id, in the order of the table.
+
+    Args: held_first: reference rows that the champion was not trained on before those that it was.
+    """
     kept = []
-    for _, side in rows.groupby("role", sort=True):
+    for role, side in rows.groupby("role", sort=True):
         rank = side["row_id"].map(lambda row_id: sha256_bytes(f"{seed} {row_id}".encode()))
+        if held_first and role == "reference":
+            rank = (side["split"] == "train").map({True: "1 ", False: "0 "}) + rank
         kept += rank.sort_values().index[:max_rows].tolist()
     return rows.loc[sorted(kept)].reset_index(drop=True)
 
 
-def as_sample(rows: pd.DataFrame, features: np.ndarray[Any, Any]) -> Sample:
-    """Group labels are used only where every row has one."""
-    groups = list(rows["group"]) if rows["group"].notna().all() else None
-    labels = [label if isinstance(label, str) else None for label in rows["label"]]
-    texts = list(rows["text"]) if "text" in rows else None
-    return Sample((rows["role"] == "incoming").to_numpy(), features, labels, texts, groups)
+def as_sample(
+    rows: pd.DataFrame, features: np.ndarray[Any, Any], *, unknown: dict[str, Any], champion: Champion | None
+) -> Sample:
+    """Group labels are used only where every row has one. Args: unknown: figures beside those of the plain texts."""
+    said = [str(text) for text in rows["text"]] if "text" in rows else None
+    return Sample(
+        incoming=(rows["role"] == "incoming").to_numpy(),
+        features=features,
+        labels=[label if isinstance(label, str) else None for label in rows["label"]],
+        texts=said,
+        groups=list(rows["group"]) if rows["group"].notna().all() else None,
+        figures={**(texts.figures(said) if said is not None else {}), **unknown},
+        champion=champion,
+        places=[(str(row), str(file), int(line)) for row, file, line in rows[["row_id", "file", "line"]].to_numpy()],
+    )
+
+
+def judged_by(champion: runtime.Predictor | None, rows: pd.DataFrame) -> Champion | None:
+    """The champion's calibrated probabilities. It was trained on the reference rows of the training side."""
+    if champion is None:
+        return None
+    logits = champion.logits([str(text) for text in rows["text"]])
+    outputs = softmax(logits.astype(np.float64), champion.info.temperature)
+    scored = ((rows["role"] == "incoming") | (rows["split"] != "train")).to_numpy()
+    return Champion(champion.labels, outputs, scored)
+
+
+def _lengths(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
+    said = rows["text"] if "text" in rows else [""] * len(rows)
+    return np.array([float(len(str(text).split())) for text in said])
+
+
+def _unknown(stage: Stage, rows: pd.DataFrame) -> dict[str, Any]:
+    folder = base.resolve(stage.base, stage.root)
+    return texts.unknown_tokens([str(text) for text in rows["text"]], str(folder / "tokenizer.json"))
 
 
 def _embed(stage: Stage, rows: pd.DataFrame) -> np.ndarray[Any, Any]:

@@ -7,25 +7,54 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetide.shift.detect import Limits, Sample, Sizes, detect, recipe, without_test
+from finetide.contracts.shift import ShiftVerdict, Statistic
+from finetide.shift.detect import Limits, Sizes, detect, recipe, without_test
 from finetide.shift.plot import picture
+from finetide.shift.sample import Champion, Sample
 
 LIMITS = Limits(alpha=0.05, permutations=99, min_rows=20, harmless_auc=0.7, halt_auc=0.9, min_labelled_share=0.5)
 
 
 def sample(
-    move: float, rows: int = 120, seed: int = 0, *, labels: tuple[str | None, str | None] = ("a", "a")
+    move: float, rows: int = 120, seed: int = 0, *, labels: tuple[str | None, str | None] = ("a", "a"), **more: Any
 ) -> Sample:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(2 * rows, 8))
     x[:rows, 0] += move
     incoming = np.array([True] * rows + [False] * rows)
     given: list[str | None] = [labels[0]] * rows + [labels[1]] * rows
-    return Sample(incoming, x, given, None, None)
+    return Sample(incoming, x, given, **more)
+
+
+def two_labels(
+    incoming_share: float, *, rows: int = 300, move: float = 0.0, wrong: float = 0.0, told: bool = True, seed: int = 0
+) -> Sample:
+    """Rows of two separated labels, half and half in the reference, with a champion that is right on nine in ten.
+
+    Args:
+        incoming_share: of label b among incoming rows. move: of all incoming rows, along an axis that labels do not
+        use. wrong: share of incoming labels that are turned round. told: whether incoming rows are labelled.
+    """
+    rng = np.random.default_rng(seed)
+    incoming = np.array([True] * rows + [False] * rows)
+    truth = np.where(incoming, rng.random(2 * rows) < incoming_share, rng.random(2 * rows) < 0.5)
+    x = rng.normal(size=(2 * rows, 6))
+    x[:, 0] += 2.6 * truth - 1.3
+    x[incoming, 1] += move
+    sure = 1 / (1 + np.exp(-2.6 * x[:, 0]))
+    outputs = np.column_stack([1 - sure, sure])
+    given = truth ^ (incoming & (rng.random(2 * rows) < wrong))
+    labels = [("ab"[int(one)] if told or not here else None) for one, here in zip(given, incoming, strict=True)]
+    scored = incoming | (np.arange(2 * rows) % 2 == 0)
+    return Sample(incoming, x, labels, champion=Champion(("a", "b"), outputs, scored))
 
 
 def sizes(rows: int = 120, share: float = 1.0, new: tuple[str, ...] = ()) -> Sizes:
     return Sizes(rows, rows, share, new)
+
+
+def named(verdict: ShiftVerdict) -> dict[str, Statistic]:
+    return {one.name: one for one in verdict.statistics}
 
 
 def test_nothing_has_arrived() -> None:
@@ -39,6 +68,7 @@ def test_too_few_rows_cannot_tell_and_says_how_many_would_do() -> None:
     verdict = without_test(Sizes(100, 5, 0.0, ()), LIMITS)
     assert verdict is not None
     assert verdict.verdict == "cannot-tell"
+    assert verdict.rows_needed == 20
     assert "5 incoming rows: 20 would do" in verdict.sentence
     few = without_test(Sizes(3, 50, 0.0, ()), LIMITS)
     assert few is not None
@@ -50,7 +80,25 @@ def test_no_shift() -> None:
     verdict = detect(sample(0.0, seed=3), sizes(), LIMITS, seed=1)
     assert verdict.verdict == "none"
     assert verdict.causes == ()
-    assert "would have shown" in verdict.sentence
+    assert "would have shown in 8 of 10 such windows" in verdict.sentence
+
+
+def test_no_shift_found_where_one_that_matters_would_not_show_cannot_tell() -> None:
+    """The rows that are said to do, do; a tenth fewer do not."""
+    limits = Limits(0.05, 199, 20, 0.6, 0.9, 0.5)
+    verdict = detect(sample(0.0, rows=40, seed=3), sizes(40), limits, seed=1)
+    assert verdict.verdict == "cannot-tell"
+    assert verdict.rows_needed is not None
+    assert f"about {verdict.rows_needed} rows on either side would do" in verdict.sentence
+    assert "and 0.6 would matter (shift.harmless_auc)" in verdict.sentence
+    detectable = [
+        named(detect(sample(0.0, rows=int(verdict.rows_needed * part), seed=4), sizes(), limits, seed=1))[
+            "domain classifier"
+        ].detectable
+        for part in (0.6, 1.0, 1.6)
+    ]
+    assert detectable[0] > 0.6 > detectable[2]
+    assert detectable[1] == pytest.approx(0.6, abs=0.03)
 
 
 def test_a_small_shift_is_harmless() -> None:
@@ -61,7 +109,8 @@ def test_a_small_shift_is_harmless() -> None:
 def test_a_large_shift_adapts() -> None:
     verdict = detect(sample(3.0), sizes(), LIMITS, seed=1)
     assert verdict.verdict == "adapt"
-    assert "covariate" in verdict.causes
+    assert verdict.causes == ("covariate",)
+    assert verdict.reasons[0].startswith("covariate: the inputs differ by domain classifier")
     assert recipe(verdict, 0.3).replay == 0.3
 
 
@@ -77,6 +126,51 @@ def test_a_label_shift_alone_adapts_and_is_named() -> None:
     assert verdict.causes == ("label",)
 
 
+def test_labels_that_moved_explain_inputs_that_moved_with_them() -> None:
+    """Labels are 1.3 deviations from the middle on either side: the inputs differ, but not among rows of one label."""
+    verdict = detect(two_labels(0.8), sizes(300), LIMITS, seed=1)
+    assert named(verdict)["domain classifier"].adjusted < 0.05
+    assert verdict.causes == ("label",)
+    assert any(line.startswith("no covariate shift beside it") for line in verdict.reasons)
+    both = detect(two_labels(0.8, move=0.8), sizes(300), LIMITS, seed=1)
+    assert both.causes == ("covariate", "label")
+    assert "within labels they still differ" in both.reasons[0]
+
+
+def test_without_labels_the_champion_tells_a_label_shift_and_its_frequencies() -> None:
+    verdict = detect(two_labels(0.8, told=False), sizes(300, share=0.0), LIMITS, seed=1)
+    assert verdict.causes == ("label",)
+    assert "by what the champion predicts" in verdict.reasons[0]
+    share = {one.label: one for one in verdict.labels}["b"]
+    assert share.incoming is None
+    assert share.estimated == pytest.approx(0.8, abs=0.06)
+    assert share.low is not None
+    assert share.high is not None
+    assert share.low < 0.8 < share.high
+    moved = detect(two_labels(0.5, told=False, move=1.0), sizes(300, share=0.0), LIMITS, seed=1)
+    assert moved.causes == ("covariate",)
+
+
+def test_a_champion_that_guesses_estimates_nothing() -> None:
+    made = two_labels(0.8, told=False)
+    assert made.champion is not None
+    guess = Champion(("a", "b"), np.full_like(made.champion.outputs, 0.5), made.champion.scored)
+    verdict = detect(
+        Sample(made.incoming, made.features, made.labels, champion=guess), sizes(300, share=0.0), LIMITS, seed=1
+    )
+    assert {one.estimated for one in verdict.labels} == {None}
+
+
+def test_answers_that_no_longer_hold_are_a_concept_shift_and_never_harmless() -> None:
+    verdict = detect(two_labels(0.5, wrong=0.3), sizes(300), LIMITS, seed=1)
+    assert verdict.causes == ("concept",)
+    assert verdict.verdict == "adapt"
+    assert "the champion is right on 86.0% of reference, 65.0% of incoming rows" in verdict.reasons[0]
+    held = named(verdict)["champion's accuracy"]
+    assert (held.incoming_rows, held.reference_rows) == (300, 150)  # not the rows that it was trained on
+    assert 0.1 < held.low < held.effect < held.high < 0.45
+
+
 def test_new_labels_adapt_whatever_the_test_says() -> None:
     verdict = detect(sample(0.0, seed=3), sizes(new=("c",)), LIMITS, seed=1)
     assert verdict.verdict == "adapt"
@@ -86,7 +180,12 @@ def test_new_labels_adapt_whatever_the_test_says() -> None:
 
 def test_unlabelled_rows_leave_the_label_test_out() -> None:
     verdict = detect(sample(0.0, labels=(None, "a")), sizes(share=0.0), LIMITS, seed=1)
-    assert "label frequencies" not in {statistic.name for statistic in verdict.statistics}
+    assert "label frequencies" not in named(verdict)
+
+
+def test_a_figure_that_is_the_same_everywhere_is_no_test() -> None:
+    verdict = detect(sample(0.0, figures={"words": np.full(240, 0.1)}), sizes(), LIMITS, seed=1)
+    assert "words" not in named(verdict)
 
 
 def test_false_alarms_stay_at_the_promised_rate() -> None:
@@ -101,8 +200,67 @@ def test_false_alarms_stay_at_the_promised_rate() -> None:
     assert alarms > 0
 
 
+def test_few_labels_and_trained_on_rows_do_not_raise_the_false_alarm_rate() -> None:
+    """One in five incoming rows is labelled and all of the reference; the champion has seen half of the reference."""
+    alarms = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        incoming = np.array([True] * 40 + [False] * 40)
+        labels = ["abcd"[code] if code < 4 else None for code in rng.integers(0, 4, size=80)]
+        labels[8:40] = [None] * 32
+        outputs = rng.dirichlet(np.ones(4), size=80)
+        champion = Champion(tuple("abcd"), outputs, incoming | (np.arange(80) >= 60))
+        made = Sample(incoming, rng.normal(size=(80, 4)), labels, champion=champion)
+        verdict = detect(made, sizes(40, share=0.2), Limits(0.1, 49, 10, 0.5, 1.1, 0.0), seed=seed)
+        alarms += verdict.p is not None and verdict.p < 0.1
+    assert alarms / 150 < 0.08 + 3 * np.sqrt(0.08 * 0.92 / 150)
+
+
+def test_what_is_detectable_is_found_in_four_of_five_windows() -> None:
+    """Detectable mean difference of one figure alone, brought about in new windows."""
+    found = 0
+    null = detect(
+        sample(0.0, rows=100, figures={"f": np.random.default_rng(9).normal(size=200)}), sizes(), LIMITS, seed=1
+    )
+    detectable = named(null)["f"].detectable
+    for seed in range(60):
+        values = np.random.default_rng(100 + seed).normal(size=200)
+        values[:100] += detectable
+        one = named(detect(sample(0.0, rows=100, seed=seed, figures={"f": values}), sizes(), LIMITS, seed=seed))["f"]
+        found += one.effect > one.critical
+    assert 0.62 <= found / 60 <= 0.95
+
+
+def test_intervals_hold_the_true_effect_in_about_nineteen_of_twenty_windows() -> None:
+    held = 0
+    for seed in range(60):
+        values = np.random.default_rng(seed).normal(size=200)
+        values[:100] += 1.0
+        one = named(detect(sample(0.0, rows=100, seed=seed, figures={"f": values}), sizes(), LIMITS, seed=seed))["f"]
+        held += one.low <= 1.0 <= one.high
+    assert held / 60 >= 0.85
+
+
+def test_moved_rows_and_slices_are_those_that_moved() -> None:
+    """Only the incoming rows of label b moved."""
+    made = sample(0.0, rows=100, seed=2)
+    made.features[:50, 0] += 4.0
+    labels = ["b"] * 50 + ["a"] * 50 + ["a", "b"] * 50
+    places = [(f"f:{i}", "new.csv" if i < 100 else "old.csv", i) for i in range(200)]
+    texts = [f"text <b>{i}</b>" for i in range(200)]
+    verdict = detect(Sample(made.incoming, made.features, labels, texts, places=places), sizes(100), LIMITS, seed=1)
+    assert len(verdict.moved) == 12
+    assert {row.label for row in verdict.moved} == {"b"}
+    assert all(row.unlike > 0.9 and row.file == "new.csv" and row.line < 50 for row in verdict.moved)
+    assert verdict.slices[0].slice == "label=b"
+    by_name = {one.slice: one for one in verdict.slices}
+    assert by_name["label=b"].low > 0.9 > by_name["label=a"].high
+    assert (by_name["label=b"].incoming_share, by_name["label=b"].against) == (0.5, "slice")
+    assert by_name["file=new.csv"].against == "all"
+
+
 def test_the_same_rows_give_the_same_verdict() -> None:
-    assert detect(sample(1.0), sizes(), LIMITS, seed=1) == detect(sample(1.0), sizes(), LIMITS, seed=1)
+    assert detect(two_labels(0.7), sizes(), LIMITS, seed=1) == detect(two_labels(0.7), sizes(), LIMITS, seed=1)
 
 
 @pytest.mark.parametrize("with_features", [True, False])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from finetide.shift.permute import assignments, combine, p_values
+from finetide.shift.permute import Draws, adjusted, combine, p_values
 
 
 def test_p_is_never_zero_and_counts_the_observed_draw() -> None:
@@ -14,18 +14,48 @@ def test_p_is_never_zero_and_counts_the_observed_draw() -> None:
 
 def test_every_draw_keeps_the_sizes() -> None:
     sides = np.array([True] * 7 + [False] * 13)
-    found = assignments(sides, 50, np.random.default_rng(0))
+    found = Draws.make(sides, 50, np.random.default_rng(0)).sides_of(np.ones(20, dtype=bool))
+    assert found.shape == (51, 20)
     assert (found.sum(axis=1) == 7).all()
     assert (found[0] == sides).all()
     assert len({row.tobytes() for row in found}) > 40
 
 
-def test_rows_of_a_group_move_together() -> None:
+def test_rows_of_a_group_move_together_and_are_resampled_together() -> None:
     sides = np.array([True] * 6 + [False] * 6)
     groups = ["a", "a", "a", "b", "b", "b", "c", "c", "d", "d", "e", "e"]
-    for draw in assignments(sides, 30, np.random.default_rng(0), groups):
-        for group in set(groups):
-            assert len({bool(draw[place]) for place, name in enumerate(groups) if name == group}) == 1
+    draws = Draws.make(sides, 30, np.random.default_rng(0), groups)
+    for found in (draws.sides_of(np.ones(12, dtype=bool)), draws.resamples(30, np.random.default_rng(1))):
+        for draw in found:
+            for group in set(groups):
+                assert len({float(draw[place]) for place, name in enumerate(groups) if name == group}) == 1
+
+
+def test_some_rows_keep_their_own_sizes_and_follow_the_draws_of_all() -> None:
+    """Two of ten incoming rows are labelled, all ten of the reference: a draw has two labelled incoming rows, too."""
+    sides = np.array([True] * 10 + [False] * 10)
+    labelled = np.array([True] * 2 + [False] * 8 + [True] * 10)
+    draws = Draws.make(sides, 200, np.random.default_rng(0))
+    some, every = draws.sides_of(labelled), draws.sides_of(np.ones(20, dtype=bool))
+    assert (some.sum(axis=1) == 2).all()
+    assert (some[0] == sides[labelled]).all()
+    # Whoever is among the two lowest of twelve is nearly always among the ten lowest of twenty.
+    assert every[:, labelled][some].mean() > 0.95
+
+
+def test_strata_keep_their_sizes_in_every_draw() -> None:
+    sides = np.array([True, True, False, False, True, False, False, False])
+    strata = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    found = Draws.make(sides, 40, np.random.default_rng(0)).sides_of(np.ones(8, dtype=bool), strata)
+    assert (found[:, :4].sum(axis=1) == 2).all()
+    assert (found[:, 4:].sum(axis=1) == 1).all()
+
+
+def test_resamples_draw_each_side_from_itself() -> None:
+    sides = np.array([True] * 5 + [False] * 15)
+    times = Draws.make(sides, 1, np.random.default_rng(0)).resamples(100, np.random.default_rng(1))
+    assert (times[:, sides].sum(axis=1) == 5).all()
+    assert (times[:, ~sides].sum(axis=1) == 15).all()
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2])
@@ -47,3 +77,13 @@ def test_a_clear_effect_in_one_of_many_statistics_reaches_the_smallest_p() -> No
     columns = [rng.normal(size=200) for _ in range(8)]
     columns[3][0] = 50.0
     assert combine(columns) == 1 / 200
+
+
+def test_the_corrected_p_is_no_smaller_than_the_single_one_and_the_best_is_the_combined() -> None:
+    rng = np.random.default_rng(2)
+    columns = [rng.normal(size=200) for _ in range(5)]
+    columns[1][0] = 2.5
+    single = [p_values(column)[0] for column in columns]
+    corrected = adjusted(columns)
+    assert all(after >= before for before, after in zip(single, corrected, strict=True))
+    assert combine(columns) == corrected[1] == min(corrected)

@@ -1,29 +1,42 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from finetide.shift import statistics
-from finetide.shift.texts import figures
+from finetide.shift.texts import figures, unknown_tokens
 
 
 def sides(incoming: int, reference: int) -> np.ndarray:
     return np.array([[True] * incoming + [False] * reference])
 
 
+def weights(incoming: int, reference: int) -> tuple[np.ndarray, np.ndarray]:
+    here = sides(incoming, reference)
+    return here.astype(float), (~here).astype(float)
+
+
+def domain_auc(x: np.ndarray, here: np.ndarray, seed: int = 1) -> float:
+    return float(statistics.auc(statistics.domain_scores(x, here, np.random.default_rng(seed)), here)[0])
+
+
 def test_auc_is_half_without_and_high_with_a_shift() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 16))
-    same = statistics.domain_auc(x, sides(200, 200), np.random.default_rng(1))[0]
+    same = domain_auc(x, sides(200, 200))
     assert 0.4 < same < 0.6
     x[:200, 0] += 2.0
-    assert statistics.domain_auc(x, sides(200, 200), np.random.default_rng(1))[0] > 0.85
+    assert domain_auc(x, sides(200, 200)) > 0.85
 
 
 def test_auc_agrees_with_scikit_learn_on_separated_scores() -> None:
     x = np.concatenate([np.full((30, 1), 5.0), np.zeros((30, 1))]) + np.random.default_rng(0).normal(size=(60, 1))
-    mine = statistics.domain_auc(x, sides(30, 30), np.random.default_rng(1))[0]
+    mine = domain_auc(x, sides(30, 30))
     assert mine == pytest.approx(roc_auc_score([1] * 30 + [0] * 30, x[:, 0]), abs=0.03)
 
 
@@ -40,27 +53,79 @@ def test_mmd_is_that_of_the_definition() -> None:
         + np.mean([k[i, j] for i in b for j in b if i != j])
         - 2 * np.mean([k[i, j] for i in a for j in b])
     )
-    assert statistics.mmd(x, side)[0] == pytest.approx(expected)
+    assert statistics.mmd(statistics.kernel(x), side)[0] == pytest.approx(expected)
 
 
 def test_mean_difference_is_cohens_d() -> None:
     values = np.array([1.0, 2.0, 3.0, 5.0, 6.0, 7.0])
     pooled = np.sqrt((2 * 1.0 + 2 * 1.0) / 4)
-    assert statistics.mean_difference(values, sides(3, 3))[0] == pytest.approx(4 / pooled)
-    assert statistics.signed_difference(values, sides(3, 3)[0]) == pytest.approx(-4.0)
+    assert statistics.mean_difference(values, *weights(3, 3))[0] == pytest.approx(4 / pooled)
+    assert statistics.mean_difference(np.full(6, 0.1), *weights(3, 3))[0] == 0
+    assert statistics.drop(values, *weights(3, 3))[0] == pytest.approx(4.0)
 
 
 def test_total_variation() -> None:
-    labels = ["a", "a", "b", "b", "b", "c"]
-    assert statistics.total_variation(labels, sides(3, 3))[0] == pytest.approx(0.5 * (2 / 3 + 1 / 3 + 1 / 3))
-    assert statistics.total_variation(["a"] * 6, sides(3, 3))[0] == 0
+    codes = np.array([0, 0, 1, 1, 1, 2])
+    assert statistics.total_variation(codes, *weights(3, 3))[0] == pytest.approx(0.5 * (2 / 3 + 1 / 3 + 1 / 3))
+    assert statistics.total_variation(np.zeros(6, dtype=int), *weights(3, 3))[0] == 0
 
 
-def test_auc_interval_holds_the_value_and_narrows_with_rows() -> None:
-    low, high = statistics.auc_interval(0.8, 50, 50)
-    narrow = statistics.auc_interval(0.8, 500, 500)
-    assert low < 0.8 < high
-    assert high - low > narrow[1] - narrow[0]
+def test_a_weight_of_two_is_a_row_that_comes_twice() -> None:
+    rng = np.random.default_rng(3)
+    values, codes, outputs = rng.normal(size=6), np.array([0, 1, 1, 2, 0, 2]), rng.normal(size=(6, 2))
+    a, b = weights(3, 3)
+    a[0, 0] = 2
+    again = [0, 0, 1, 2, 3, 4, 5]
+    plain = weights(4, 3)
+    for function, data in (
+        (statistics.mean_difference, values), (statistics.total_variation, codes), (statistics.drop, values),
+        (statistics.largest_gap, outputs), (statistics.weighted_auc, values),
+    ):  # fmt: skip
+        assert function(data, a, b)[0] == pytest.approx(function(data[again], *plain)[0])
+
+
+def test_auc_of_weights_is_that_of_scikit_learn_with_ties() -> None:
+    scores = np.array([1.0, 2.0, 2.0, 3.0, 0.0, 2.0])
+    assert statistics.weighted_auc(scores, *weights(3, 3))[0] == pytest.approx(
+        roc_auc_score([1, 1, 1, 0, 0, 0], scores)
+    )
+
+
+def test_the_largest_gap_is_scipys_over_the_columns() -> None:
+    rng = np.random.default_rng(0)
+    outputs = np.round(rng.normal(size=(50, 3)), 1)
+    outputs[:20, 2] += 1.0
+    expected = max(ks_2samp(column[:20], column[20:]).statistic for column in outputs.T)
+    assert statistics.largest_gap(outputs, *weights(20, 30))[0] == pytest.approx(expected)
+
+
+def test_about_one_in_twenty_rows_is_unseen_without_a_shift_and_all_far_ones_with_one() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 4))
+    here = sides(300, 300)
+    share, _ = statistics.unseen(x, here)
+    assert 0.02 < share[0] < 0.09
+    x[:150] = np.array([9.0, -9.0, 9.0, -9.0]) + rng.normal(size=(150, 4)) / 10
+    x[150:] = np.abs(x[150:])
+    share, rows = statistics.unseen(x, here)
+    assert rows[:150].all()
+    assert 0.5 < share[0] < 0.6
+
+
+def test_mmds_deviation_is_what_repeated_samples_show() -> None:
+    found, deviations = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(120, 2))
+        x[:60, 0] += 1.5
+        kernel = statistics.kernel(x)
+        found.append(statistics.mmd(kernel, sides(60, 60))[0])
+        deviations.append(statistics.mmd_deviation(kernel, sides(60, 60)[0], 0.0))
+    assert np.mean(deviations) == pytest.approx(np.std(found), rel=0.35)
+
+
+def test_the_deviation_of_an_auc_of_one_half_is_the_rank_tests() -> None:
+    assert statistics.auc_deviation(0.5, 80, 120) == pytest.approx(np.sqrt(201 / (12 * 80 * 120)), rel=0.01)
 
 
 def test_text_figures_are_what_they_say() -> None:
@@ -70,3 +135,19 @@ def test_text_figures_are_what_they_say() -> None:
     assert found["capitals"][0] == pytest.approx(6 / 15)
     assert found["punctuation"][0] == pytest.approx(1 / 15)
     assert found["rare words"].tolist() == [pytest.approx(2 / 3), 0.5, 0.0]
+
+
+def test_scripts_and_duplicates_are_those_of_both_sides() -> None:
+    found = figures(["good day", "Good  day!", "добрый day", "日本", "42"])
+    assert found["duplicates"].tolist() == [1.0, 1.0, 0.0, 0.0, 0.0]
+    assert found["other scripts"].tolist() == [0.0, 0.0, pytest.approx(6 / 9), 1.0, 0.0]
+
+
+def test_unknown_tokens_are_counted_where_the_tokenizer_has_them(tmp_path: Path) -> None:
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.save(str(tmp_path / "words.json"))
+    found = unknown_tokens(["a b", "a", ""], str(tmp_path / "words.json"))
+    assert found["unknown tokens"].tolist() == [0.5, 0.0, 0.0]
+    Tokenizer(models.BPE()).save(str(tmp_path / "bytes.json"))
+    assert unknown_tokens(["a b"], str(tmp_path / "bytes.json")) == {}
