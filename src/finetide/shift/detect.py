@@ -9,12 +9,13 @@ import numpy as np
 
 from finetide.contracts.shift import Cause, Recipe, ShiftVerdict, ShiftWord, Statistic
 from finetide.shift import causes, label_shift, moved, power
-from finetide.shift.measure import ACCURACY, DOMAIN, LABELS, compare
+from finetide.shift.measure import ACCURACY, DOMAIN, LABELS, UNSEEN, compare
 from finetide.shift.permute import adjusted
 from finetide.shift.sample import Sample
 
-# Label frequencies that differ by less are no reason to adapt, however sure the difference is.
-SMALL_VARIATION = 0.1
+# Label frequencies that differ by less, or fewer unseen inputs, beyond what chance gives, are no reason to adapt,
+# however sure the difference is.
+SMALL_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,13 @@ def _nothing_found(auc: Statistic, limits: Limits, told: str) -> tuple[ShiftWord
 
 
 def _matters(by_name: dict[str, Statistic], alpha: float) -> bool:
-    """Whether labels moved by more than is small, chance aside, or the champion has become worse."""
-    labels, accuracy = by_name.get(LABELS), by_name.get(ACCURACY)
-    moved_labels = labels and labels.adjusted < alpha and labels.effect - labels.expected >= SMALL_VARIATION
-    return bool(moved_labels or (accuracy and accuracy.adjusted < alpha))
+    """Whether labels moved or inputs are unseen by more than is small, or the champion has become worse.
+
+    A tenth of rows from elsewhere moves the domain AUC by no more than 0.05.
+    """
+    sure = {name: one for name, one in by_name.items() if one.adjusted < alpha}
+    large = [sure[name].effect - sure[name].expected >= SMALL_SHARE for name in (LABELS, UNSEEN) if name in sure]
+    return any(large) or ACCURACY in sure
 
 
 def _untested(word: ShiftWord, sentence: str, sizes: Sizes, limits: Limits, needed: int | None) -> ShiftVerdict:

@@ -106,6 +106,16 @@ def test_a_small_shift_is_harmless() -> None:
     assert (verdict.verdict, verdict.p) == ("harmless", 1 / 100)
 
 
+def test_a_fifth_of_rows_from_elsewhere_is_not_harmless_however_low_the_auc() -> None:
+    made = sample(0.0, rows=200, seed=2)
+    made.features[:, 1] += 8.0
+    made.features[:40, 1] *= -1
+    verdict = detect(made, sizes(200), LIMITS, seed=1)
+    assert named(verdict)["domain classifier"].effect < LIMITS.harmless_auc
+    assert named(verdict)["unseen inputs"].effect > 0.2
+    assert verdict.verdict == "adapt"
+
+
 def test_a_large_shift_adapts() -> None:
     verdict = detect(sample(3.0), sizes(), LIMITS, seed=1)
     assert verdict.verdict == "adapt"

