@@ -191,6 +191,7 @@ class Artifacts:
             moved=(),
             slices=(),
             labels=(),
+            accuracy=None,
         ).write(self.out("shift", "shift.json"))
         recipe = Recipe(verdict=word, replay=1.0, reason="Covariate shift: mix all reference rows in.")
         recipe.write(self.out("shift", "recipe.json"))

@@ -73,6 +73,23 @@ class LabelShare(Contract):
     high: float | None
 
 
+class AccuracyEstimate(Contract):
+    """The champion's accuracy on incoming rows without their labels (ATC), with the 95 % interval of its sampling.
+
+    ``reference``: on held-out reference rows; ``by_confidence``: another estimate (DoC); ``labelled``: on the incoming
+    rows that are labelled, null without any. ``trusted`` is false where ``reason`` says why neither may hold.
+    """
+
+    reference: float
+    estimated: float
+    low: float
+    high: float
+    by_confidence: float
+    labelled: float | None
+    trusted: bool
+    reason: str
+
+
 class ShiftVerdict(Contract):
     """``p`` is the combined p-value at ``alpha``. ``sentence`` says the verdict as a person would; ``reasons`` has a
     line for each cause. ``rows_needed``: incoming rows that would do where the verdict is cannot-tell."""
@@ -94,6 +111,7 @@ class ShiftVerdict(Contract):
     moved: tuple[MovedRow, ...]
     slices: tuple[ShiftSlice, ...]
     labels: tuple[LabelShare, ...]
+    accuracy: AccuracyEstimate | None
 
 
 class Recipe(Contract):

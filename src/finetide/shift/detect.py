@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from finetide.contracts.shift import Cause, Recipe, ShiftVerdict, ShiftWord, Statistic
-from finetide.shift import causes, label_shift, moved, power
+from finetide.shift import accuracy, causes, label_shift, moved, power
 from finetide.shift.measure import ACCURACY, DOMAIN, LABELS, UNSEEN, compare
 from finetide.shift.permute import adjusted
 from finetide.shift.sample import Sample
@@ -87,6 +87,7 @@ def detect(sample: Sample, sizes: Sizes, limits: Limits, seed: int) -> ShiftVerd
         moved=moved.rows(sample, comparison),
         slices=moved.slices(sample, comparison),
         labels=label_shift.shares(sample, estimated),
+        accuracy=accuracy.estimate(sample, comparison, found, limits.alpha),
     )
 
 
@@ -170,4 +171,5 @@ def _untested(word: ShiftWord, sentence: str, sizes: Sizes, limits: Limits, need
         moved=(),
         slices=(),
         labels=(),
+        accuracy=None,
     )

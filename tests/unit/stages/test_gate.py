@@ -37,7 +37,8 @@ def shift(verdict: str = "none") -> ShiftVerdict:
         {
             "verdict": verdict, "sentence": "far away", "alpha": 0.01, "p": None, "reference_rows": 1,
             "incoming_rows": 1, "compared_reference": 1, "compared_incoming": 1, "labelled_share": 0.0, "causes": (),
-            "rows_needed": None, "reasons": (), "statistics": (), "moved": (), "slices": (), "labels": (),
+            "rows_needed": None, "reasons": (), "statistics": (), "moved": (), "slices": (),
+            "labels": (), "accuracy": None,
         }
     )  # fmt: skip
 
