@@ -36,9 +36,12 @@ models:
 
 
 def table() -> str:
-    rows, phase = [], None
+    rows, phase, task = [], None, None
     for one in settings():
-        if one.phase != phase:
+        if one.task != task:
+            task = one.task
+            rows.append(f"| **of task `{task}`, instead of those of the same name** | | |")
+        if one.task is None and one.phase != phase:
             phase = one.phase
             also = ", besides those of `tune`" if phase == "adapt" else ""
             rows.append(f"| **`train.phases[]` of kind `{phase}`{also}** | | |")

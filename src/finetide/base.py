@@ -13,11 +13,21 @@ from finetide.files import sha256_file
 
 WEIGHTS = "model.safetensors"
 NEEDED = (WEIGHTS, "config.json", "tokenizer.json")
+# Of a vision model, in place of the tokenizer.
+IMAGES = "preprocessor_config.json"
 # Their position ids start after the padding token's index, so that they take fewer tokens than their table has rows.
 SHIFTED_POSITIONS = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 # Nothing else is asked of the hub: no pickled weights, no Python.
-HUB_FILES = (*NEEDED, "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json")
+HUB_FILES = (
+    *NEEDED,
+    IMAGES,
+    "tokenizer_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+)
 
 
 def resolve(base: BaseParams, root: Path) -> Path:
@@ -45,6 +55,12 @@ def resolve(base: BaseParams, root: Path) -> Path:
     return folder
 
 
+def needed(folder: Path) -> tuple[str, ...]:
+    """The files that make a base: how it reads its inputs is a tokenizer's file or an image processor's."""
+    of_images = (folder / IMAGES).is_file() and not (folder / "tokenizer.json").exists()
+    return (WEIGHTS, "config.json", IMAGES if of_images else "tokenizer.json")
+
+
 def positions(folder: Path) -> int | None:
     """How many tokens a base reads at most; None where its config does not say."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -53,6 +69,15 @@ def positions(folder: Path) -> int | None:
         return None
     shifted = config.get("model_type") in SHIFTED_POSITIONS
     return found - int(config.get("pad_token_id", 1)) - 1 if shifted else found
+
+
+def image_side(folder: Path) -> int | None:
+    """Pixels a side that a vision base was made for; None where its image processor does not say."""
+    config = json.loads((folder / IMAGES).read_text(encoding="utf-8"))
+    size = config.get("size")
+    if isinstance(size, dict):
+        size = size.get("height", size.get("shortest_edge"))
+    return size if type(size) is int else None
 
 
 def check_length(folder: Path, max_length: int, *, where: str) -> None:
@@ -141,7 +166,7 @@ _AGAIN = "copy or download the base again"
 
 def _check_files(folder: Path) -> None:
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
-    for name in NEEDED:
+    for name in needed(folder):
         path = folder / name
         if not path.is_file():
             if name == WEIGHTS:
@@ -200,11 +225,13 @@ def _check_config(folder: Path) -> None:
 
 def _check_tokenizer(folder: Path) -> None:
     """That it is whole; whether the tokenizers library knows what it says comes out in the validate stage."""
-    path = folder / "tokenizer.json"
+    path = folder / needed(folder)[-1]
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise BaseModelError(f"is not valid JSON: {error}", where=str(path), fix=_AGAIN) from error
+    if path.name == IMAGES and isinstance(found, dict):
+        return
     if not isinstance(found, dict) or "model" not in found:
         raise BaseModelError("is no tokenizer: it has no key 'model'", where=str(path), fix=_AGAIN)
 

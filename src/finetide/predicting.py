@@ -16,17 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from finetide.config.images import ImageColumnParams, ImageIngestParams
 from finetide.data.csv_text import csv_text
+from finetide.data.images.archive import SUFFIXES
+from finetide.data.images.reading import read
 from finetide.data.readers import HALF_CHARACTER
 from finetide.data.records import delimiter_of
 from finetide.data.text import nearest
 from finetide.errors import DataError, InputError
 from finetide.files import write_bytes
-from finetide.runtime import Predictor
+from finetide.runtime import Prediction, Predictor
 
 AGAIN = "copy or download the file again; or give it the ending of what it is"
 CORRECT = "correct this line, or take it out"
-CHUNK_ROWS = 2048
+CHUNK_ROWS, CHUNK_IMAGES = 2048, 64
 ADDED = ("label", "score")
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 Row = dict[str, Any]
@@ -78,6 +81,59 @@ def predict_file(
     if blank:
         warn(f"{blank} of {len(done)} texts in column {column!r} are empty; the labels of these rows mean nothing")
     return len(done)
+
+
+def predict_images(predictor: Predictor, source: Path, target: Path, *, scores: bool, prefix: str = "") -> int:
+    """Write one row an image of ``source``: ``image`` (where it lies), label, score and, if asked for, one column a
+    label; returns the rows.
+
+    Args: source: an image, a folder of them at any depth, or a file that ingest reads (zip, NPZ, IDX, Parquet).
+
+    Raises: InputError: no such file, an unknown format, nothing in it. DataError: an image that cannot be used, by its
+    name. ``target`` is then as it was.
+    """
+    _format(target)
+    added = [f"{prefix}{name}" for name in [*ADDED, *(predictor.labels if scores else ())]]
+    done: list[Row] = []
+    with tqdm(desc="predicting", unit="image", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+        for chunk in _chunks(_images(source), CHUNK_IMAGES):
+            for row, found in zip(chunk, _labelled(predictor, chunk, source), strict=True):
+                extra = [found.scores[label] for label in predictor.labels] if scores else []
+                done.append({"image": row["name"], **dict(zip(added, [found.label, found.score, *extra], strict=True))})
+            bar.update(len(chunk))
+    if not done:
+        raise InputError("holds no image", where=str(source), fix="name an image, or a folder of them, after --input")
+    _write(target, ["image", *added], done)
+    return len(done)
+
+
+def _labelled(predictor: Predictor, chunk: list[Row], source: Path) -> list[Prediction]:
+    try:
+        return predictor.predict([row["image"] for row in chunk])
+    except InputError:
+        for row in chunk:  # which one it was, by its own name
+            try:
+                predictor.predict([row["image"]])
+            except InputError as error:
+                raise DataError(error.what, where=f"{source}: {row['name']}", fix=error.fix) from error
+        raise
+
+
+def _images(source: Path) -> Iterator[Row]:
+    """``name`` and ``image`` (a path, or bytes) of each."""
+    if source.is_dir():
+        for path in sorted(source.rglob("*")):
+            if path.is_file() and path.suffix.lower() in SUFFIXES:
+                yield {"name": path.relative_to(source).as_posix(), "image": path}
+    elif not source.is_file():
+        raise InputError("no such file", where=str(source), fix="look at the name after --input")
+    elif source.suffix.lower() in SUFFIXES:
+        yield {"name": source.name, "image": source}
+    else:
+        columns = ImageColumnParams(image="image", label="label", split=None, group=None)
+        params = ImageIngestParams(columns=columns, encoding="auto")
+        for found in read(source, source.name, params, None):
+            yield {"name": found.name, "image": found.data}
 
 
 def columns_of(source: Path) -> list[str]:
@@ -200,11 +256,11 @@ def _refuse_twins(columns: Sequence[str], source: Path) -> None:
         raise DataError(f"has two columns named {twice[0]!r}", where=str(source), fix="rename one of them")
 
 
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+def _chunks(rows: Iterator[Row], size: int = CHUNK_ROWS) -> Iterator[list[Row]]:
     chunk: list[Row] = []
     for row in rows:
         chunk.append(row)
-        if len(chunk) == CHUNK_ROWS:
+        if len(chunk) == size:
             yield chunk
             chunk = []
     if chunk:

@@ -6,7 +6,7 @@ named for type checkers only: this module imports without torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -52,25 +52,63 @@ class Examples:
     ``ids``: row ids; they travel with every row, and scores are joined on them.
     ``lengths``: the cost of a row, for text its number of tokens.
     ``targets``: index of the label, -1 where a row has none.
+    ``keys``: equal for equal inputs; empty where the inputs' ``repr`` is that.
     """
 
     ids: tuple[str, ...]
     inputs: Any
     lengths: np.ndarray[Any, Any]
     targets: np.ndarray[Any, Any]
+    keys: tuple[str, ...] = ()
+
+    def identities(self) -> Iterator[str]:
+        """What tells the rows' inputs apart, one a row."""
+        return iter(self.keys) if self.keys else (repr(item) for item in self.inputs)
 
 
 @dataclass(frozen=True)
 class ExportSpec:
     """How to export: ``module`` takes the tensors of ``inputs`` in order and returns one tensor.
 
-    ``dynamic``: input → {axis: name}; ``output``: its name.
+    ``dynamic``: input → {axis: name}; ``output``: its name. ``types``: of each input, as onnxruntime spells it.
+    ``sizes``: name of a dynamic axis → smallest and largest; ``sample``: tensors to trace with, no size of which is 1
+    or equal to another. ``shapes``: (batch, length) to compare at, and ``draw``: random inputs of such a shape.
     """
 
     module: torch.nn.Module
     inputs: tuple[str, ...]
     dynamic: Mapping[str, Mapping[int, str]]
     output: str
+    types: tuple[str, ...]
+    sizes: Mapping[str, tuple[int, int]]
+    sample: tuple[torch.Tensor, ...]
+    shapes: Sequence[tuple[int, int]]
+    draw: Callable[[np.random.Generator, int, int], dict[str, np.ndarray[Any, Any]]]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a bundle carries to prepare inputs as training did: ``content`` of its file ``name``.
+
+    ``pad_token_id``: for bundle.json, None without a tokenizer. ``limit``: what a person should know of it, a sentence
+    of the model card; ``stranger``: how the card calls an input of another kind, up to "something".
+    """
+
+    name: str
+    content: bytes
+    pad_token_id: int | None
+    limit: str
+    stranger: str
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """What zero-shot compares an input with: rows whose features' mean stands for a label. ``owner``: index of the
+    label of each; ``name``: of the baseline, saying what it was given."""
+
+    name: str
+    rows: pd.DataFrame
+    owner: np.ndarray[Any, Any]
 
 
 class Trainable(Protocol):
@@ -122,9 +160,16 @@ class Objective(Trainable, Protocol):
 
 
 class Task(Trainable, Protocol):
-    """What a family supplies."""
+    """What a family supplies.
+
+    ``train_params``, ``evaluate_params``: its sections of params.yaml. ``measures``: of metrics.json, beside those of
+    every classifier.
+    """
 
     name: str
+    train_params: type[Any]
+    evaluate_params: type[Any]
+    measures: tuple[str, ...]
 
     def build(self, weights: Path, settings: ModelSettings, *, seed: int) -> Built:
         """Model and preprocessing from a folder of weights: a base, or what `save` wrote (then with its head)."""
@@ -143,3 +188,9 @@ class Task(Trainable, Protocol):
 
     def export(self, built: Built) -> ExportSpec:
         """How this model becomes ONNX."""
+
+    def preprocessing(self, built: Built) -> Preprocessing:
+        """What the bundle needs besides the graph."""
+
+    def anchors(self, rows: pd.DataFrame, labels: Sequence[str], params: Any) -> Anchors:
+        """For zero-shot. Args: rows: the whole table; params: of ``evaluate_params``."""

@@ -40,7 +40,7 @@ def micro_model(folder: Path, seed: int = 3) -> Built:
 
 
 def export(built: Built, path: Path) -> Path:
-    onnx_file.export(TASK.export(built), path, opset=PARAMS.opset, max_length=MAX_LENGTH)
+    onnx_file.export(TASK.export(built), path, opset=PARAMS.opset)
     return path
 
 
@@ -66,12 +66,12 @@ def bundle(folder: Path, built: Built, *, temperature: float = 1.5) -> Path:
         default_graph="model.onnx",
         machine="test",
     )
+    (folder / "tokenizer.json").write_bytes(built.preprocessor.tokenizer_json)
     pack(
         folder,
         info=info,
         examples=Examples(max_abs_error=1e-4, examples=tuple(found)),
         card="# mail\n",
-        tokenizer=built.preprocessor.tokenizer_json,
         lineage={},
     )
     return folder

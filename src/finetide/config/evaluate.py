@@ -7,10 +7,15 @@ from pydantic import ConfigDict, Field
 from finetide.config.base import Confidence, PositiveInt, Section
 
 
-class EvaluateParams(Section):
+class MeasureParams(Section):
+    """What every family measures by."""
+
     bootstrap: PositiveInt = Field(description="resamples for intervals")
     confidence: Confidence = Field(description="coverage of the intervals")
     calibration_bins: PositiveInt = Field(description="bins of the expected calibration error")
+
+
+class EvaluateParams(MeasureParams):
     label_descriptions: dict[str, str] = Field(
         description="what zero-shot compares a text with, a label; a label not named here is taken by its name"
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel
 
-from finetide.config.params import ModelParams
+from finetide.config.params import OTHER_TASKS, ModelParams
 from finetide.config.train import AdaptPhase, AveragePhase, ProbePhase, SoupPhase, TunePhase
 from finetide.errors import InputError
 
@@ -19,6 +19,9 @@ UNITS = {
     "_percent": "percent of the rows",
     "max_length": "tokens",
     "batch_tokens": "tokens",
+    "batch_images": "images",
+    "zero_shot_examples": "images",
+    "min_side": "pixels",
     "_rows": "rows",
     "min_rows_per_label": "rows",
     "min_text_length": "characters",
@@ -37,21 +40,27 @@ PHASES: dict[str, type[BaseModel]] = {
 @dataclass(frozen=True)
 class Setting:
     """``key`` is dotted, below ``models.NAME``, with ``[]`` for an item of a list; ``phase``: the first kind
-    that has it."""
+    that has it; ``task``: the one family that has it so, where it is not what text has."""
 
     key: str
     type: str
     meaning: str
     phase: str | None = None
+    task: str | None = None
 
 
 def settings() -> list[Setting]:
-    """All of them, in the order of the file; those of the phases last. What several kinds share comes once."""
+    """All of them, in the order of the file; those of the phases last, then what other
+    families have otherwise. What several share comes once."""
     found = list(_walk(ModelParams.model_json_schema(by_alias=True), "", None))
     for kind, model in PHASES.items():
         known = {(one.key, one.type, one.meaning) for one in found}
         of_kind = _walk(model.model_json_schema(by_alias=True), "train.phases[].", kind)
         found += [one for one in of_kind if (one.key, one.type, one.meaning) not in known]
+    for task, family in OTHER_TASKS.items():
+        known = {(one.key, one.type, one.meaning) for one in found}
+        of_task = _walk(family.model_json_schema(by_alias=True), "", None)
+        found += [replace(one, task=task) for one in of_task if (one.key, one.type, one.meaning) not in known]
     return found
 
 
@@ -79,6 +88,8 @@ def unit(setting: Setting) -> str | None:
     if not re.search(r"number|integer", setting.type):
         return None
     last = setting.key.rpartition(".")[2]
+    if setting.task is not None and last == "max_length":
+        return "pixels"
     return next((said for ending, said in UNITS.items() if last == ending.lstrip("_") or last.endswith(ending)), None)
 
 

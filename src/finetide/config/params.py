@@ -3,16 +3,19 @@ so that a knob of one stage never makes another stage's code stale."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from finetide.config.base import NAME_PATTERN, Section
 from finetide.config.common import BaseParams, Seed, TaskName
 from finetide.config.evaluate import EvaluateParams
 from finetide.config.export import ExportParams
+from finetide.config.images import ImageEvaluateParams, ImageIngestParams, ImageTrainParams, ImageValidateParams
 from finetide.config.ingest import IngestParams
 from finetide.config.judge import JudgeParams
+from finetide.config.load import PARAMS_FILE, check, read_yaml
 from finetide.config.policy import PolicyParams
 from finetide.config.shift import ShiftParams
 from finetide.config.split import SplitParams
@@ -23,6 +26,8 @@ ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
 class ModelParams(Section):
+    """Of a text model."""
+
     task: TaskName = Field(description="kind of model")
     seed: Seed
     base: BaseParams
@@ -37,6 +42,39 @@ class ModelParams(Section):
     policy: PolicyParams
 
 
+class ImageModelParams(Section):
+    task: TaskName = Field(description="kind of model")
+    seed: Seed
+    base: BaseParams
+    ingest: ImageIngestParams
+    validation: ImageValidateParams = Field(alias="validate")
+    split: SplitParams
+    shift: ShiftParams
+    train: ImageTrainParams
+    evaluate: ImageEvaluateParams
+    export: ExportParams
+    judge: JudgeParams
+    policy: PolicyParams
+
+
+OTHER_TASKS: dict[str, type[Section]] = {"image-classification": ImageModelParams}
+# Text where nothing else is said, so that an unknown task is named as what is wrong.
+AnyModelParams = Annotated[
+    Annotated[ModelParams, Tag("policy-text")] | Annotated[ImageModelParams, Tag("policy-image")],
+    Discriminator(lambda value: "policy-image" if _is_image(value) else "policy-text"),
+]
+
+
+def _is_image(value: Any) -> bool:
+    task = value.get("task") if isinstance(value, dict) else getattr(value, "task", None)
+    return task in OTHER_TASKS
+
+
 class Params(Section):
     schema_version: Literal[1] = Field(alias="schema")
-    models: dict[ModelName, ModelParams] = Field(min_length=1)
+    models: dict[ModelName, AnyModelParams] = Field(min_length=1)
+
+
+def model_params(root: Path, model: str) -> ModelParams | ImageModelParams:
+    """All settings of one model. Raises: ConfigError with every problem of params.yaml."""
+    return check(read_yaml(root / PARAMS_FILE), Params, file=PARAMS_FILE).models[model]

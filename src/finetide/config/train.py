@@ -258,23 +258,17 @@ class HeadParams(Section):
 Word = Annotated[str, Field(pattern=WORD_PATTERN)]
 
 
-class TrainParams(Section):
+class LearnParams(Section):
+    """What training has in every family. The properties say how a family spells what the engine asks of all."""
+
     start: Literal["base", "champion", "scratch"] = Field(
         description="weights that a retraining starts from; scratch: random ones in the base's architecture"
     )
-    max_length: MaxLength = Field(description="tokens kept of a text")
     pooling: Literal["mean", "cls"] = Field(description="how token vectors become the vector that the head sees")
     dropout: Dropout = Field(description="before the head, while training")
     head: HeadParams
-    tokens: list[Word] = Field(
-        description="words of the domain that become one token each; their vectors start as the mean of their pieces'"
-    )
+    max_length: int
     batch_rows: PositiveInt = Field(description="rows an optimizer step")
-    batch_tokens: PositiveInt = Field(description="padded tokens a forward pass; larger batches are accumulated")
-    packing: Literal["auto", "always", "never"] = Field(
-        description="several texts in one row of a batch instead of padding, with the same result; auto: where it is"
-        " faster"
-    )
     precision: Literal["auto", "fp32", "bf16"] = Field(description="auto: bf16 where the machine computes in it")
     prefix_cache_gib: NotNegative = Field(
         description="disk for activations of frozen blocks, which then run once and not in every epoch; 0: none"
@@ -283,19 +277,25 @@ class TrainParams(Section):
     checkpoint_every_steps: PositiveInt = Field(description="a killed run loses at most this much work")
     phases: list[Phase] = Field(min_length=1, description="run in order; the best on validation is kept")
 
+    @property
+    def batch_cost(self) -> int:
+        """What a forward pass may cost, in the unit of `finetide.task.Examples.lengths`."""
+        raise NotImplementedError
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the vocabulary gets; none without a vocabulary."""
+        return ()
+
+    @property
+    def packs(self) -> str:
+        return "never"
+
     @model_validator(mode="after")
     def _probe_fits_the_head(self) -> Self:
         if self.head.hidden and any(phase.kind == "probe" for phase in self.phases):
             raise ValueError("a probe phase fits a linear head: write head.hidden: [], or leave the phase out")
         return self
-
-    @field_validator("tokens")
-    @classmethod
-    def _once(cls, tokens: list[str]) -> list[str]:
-        twice = sorted({token for token in tokens if tokens.count(token) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} is there twice")
-        return tokens
 
     @field_validator("phases")
     @classmethod
@@ -316,3 +316,35 @@ class TrainParams(Section):
             if "adapt" in (kinds[first - 1], kinds[second - 1]):
                 raise ValueError(f"phase {place + 1} averages an adapt phase, which has learned no labels")
         return phases
+
+
+class TrainParams(LearnParams):
+    max_length: MaxLength = Field(description="tokens kept of a text")
+    tokens: list[Word] = Field(
+        description="words of the domain that become one token each; their vectors start as the mean of their pieces'"
+    )
+    batch_tokens: PositiveInt = Field(description="padded tokens a forward pass; larger batches are accumulated")
+    packing: Literal["auto", "always", "never"] = Field(
+        description="several texts in one row of a batch instead of padding, with the same result; auto: where it is"
+        " faster"
+    )
+
+    @property
+    def batch_cost(self) -> int:
+        return self.batch_tokens
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return tuple(self.tokens)
+
+    @property
+    def packs(self) -> str:
+        return self.packing
+
+    @field_validator("tokens")
+    @classmethod
+    def _once(cls, tokens: list[str]) -> list[str]:
+        twice = sorted({token for token in tokens if tokens.count(token) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is there twice")
+        return tokens

@@ -2,9 +2,10 @@
 
 The bundle's hash is the SHA-256 of manifest.json; version and champion refer to it. Files::
 
-    model.onnx           fp32 graph (input_ids, attention_mask [, token_type_ids] int64 → logits float32)
+    model.onnx           fp32 graph (input_ids, attention_mask int64, or pixel_values float32 → logits float32)
     model.int8.onnx      only if its own gate passed
-    tokenizer.json       Hugging Face tokenizers file, without truncation or padding baked in
+    tokenizer.json       of text: Hugging Face tokenizers file, without truncation or padding baked in
+    image.json           of images: how one becomes a tensor (finetide.images.Spec)
     bundle.json          BundleInfo
     card.md              model card
     examples.json        reference inputs and outputs that `verify` replays
@@ -22,7 +23,8 @@ INFO_FILE = "bundle.json"
 
 
 class BundleInfo(Contract):
-    """What the runtime needs besides the graph. ``inputs``: names of the graph's inputs, in order."""
+    """What the runtime needs besides the graph. ``inputs``: names of the graph's inputs, in order. ``max_length``:
+    tokens of a text, or pixels of a side; ``pad_token_id``: null without a tokenizer."""
 
     schema_version: Literal[1] = 1
     model: str
@@ -30,7 +32,7 @@ class BundleInfo(Contract):
     labels: tuple[str, ...]
     inputs: tuple[str, ...]
     max_length: int
-    pad_token_id: int
+    pad_token_id: int | None
     temperature: float
     default_graph: Literal["model.onnx", "model.int8.onnx"]
     machine: str
@@ -44,10 +46,18 @@ class Example(Contract):
     logits: tuple[float, ...]
 
 
+class ImageExample(Contract):
+    """``image``: the encoded file, base64."""
+
+    image: str
+    label: str
+    logits: tuple[float, ...]
+
+
 class Examples(Contract):
     schema_version: Literal[1] = 1
     max_abs_error: float
-    examples: tuple[Example, ...]
+    examples: tuple[Example, ...] | tuple[ImageExample, ...]
 
 
 class Manifest(Contract):

@@ -6,11 +6,13 @@
 ``label``   string or null (incoming rows may lack it)
 ``split``   what the user's split column says (train, validation, test) or null; after the split stage: never null
 ``group``   the user's group column as string, or null
-The family adds its payload, for text classification ``text``.
+The family adds its payload, for text classification ``text``. A payload that is no words has the columns ``digest``
+(equal where the content is the same) and ``name`` (what a person reads of a row).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 Role = Literal["reference", "incoming"]
@@ -19,3 +21,15 @@ Split = Literal["train", "validation", "test"]
 ROLES: tuple[Role, ...] = ("reference", "incoming")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 ROW_COLUMNS = ("row_id", "role", "file", "line", "label", "split", "group")
+
+
+def content_columns(columns: Iterable[str]) -> list[str]:
+    """Those that say what a row holds, and by which rows are told apart."""
+    names = list(columns)
+    return ["digest"] if "digest" in names else [name for name in names if name not in ROW_COLUMNS]
+
+
+def shown_columns(columns: Iterable[str]) -> list[str]:
+    """Those that a person reads of a row."""
+    names = list(columns)
+    return ["name"] if "digest" in names else [name for name in names if name not in ROW_COLUMNS]

@@ -58,8 +58,8 @@ def finding(check: Check, rows: pd.DataFrame) -> Finding:
         row: dict[str, Any] = dict(rows.loc[row_id])
         value = shown(row.get(check.column, ""))
         if check.column == "label":
-            # A label alone says little: which text has it?
-            value = shown(f"{value} · {row['text']}")
+            # A label alone says little: which text, or image, has it?
+            value = shown(f"{value} · {row.get('text', row.get('name'))}")
         refs.append(RowRef(row_id=row_id, file=row["file"], line=int(row["line"]), column=check.column, value=value))
     return Finding(
         check=check.name,
@@ -159,17 +159,17 @@ def alike_labels(rows: pd.DataFrame) -> Check:
     )
 
 
-def label_conflicts(rows: pd.DataFrame) -> Check:
-    """Rows whose text has different labels in different rows."""
+def label_conflicts(rows: pd.DataFrame, noun: str = "text") -> Check:
+    """Rows whose content has different labels in different rows. Args: noun: what the content is called."""
     name = "conflicting labels"
     # Only a text that is there twice can have two labels.
     chosen = rows["label"].notna() & (rows["content"] >= 0)
     chosen[chosen] = rows.loc[chosen, "content"].duplicated(keep=False)
-    labelled = rows.loc[chosen, ["row_id", "content", "label", "text"]]
+    labelled = rows.loc[chosen, ["row_id", "content", "label", *(name for name in ("text",) if name in rows)]]
     codes = pd.Series(pd.factorize(labelled["label"])[0], labelled.index)
     clashing = labelled[codes.groupby(labelled["content"], sort=False).transform("nunique") > 1]
     if clashing.empty:
-        return Check(name, "critical", "no text has two labels")
+        return Check(name, "critical", f"no {noun} has two labels")
     texts = clashing["content"].nunique()
     first = clashing[clashing["content"] == clashing["content"].iloc[0]].drop_duplicates("label")
     example = ", ".join(
@@ -179,12 +179,17 @@ def label_conflicts(rows: pd.DataFrame) -> Check:
         name,
         "critical",
         "",
-        f"{len(clashing)} rows have a text that has another label elsewhere ({texts} texts), e.g. {example}",
+        f"{len(clashing)} rows have {_a(noun)} that has another label elsewhere ({texts} {noun}s), e.g. {example}",
         "decide which label is right, and delete or correct the other rows",
         "label",
         # Rows of one text together: only side by side do they show the conflict.
-        tuple(clashing.assign(text=clashing["text"].map(normalise)).sort_values("text", kind="stable")["row_id"]),
+        tuple(clashing.iloc[np.argsort(_order(clashing), kind="stable")]["row_id"]),
     )
+
+
+def _order(rows: pd.DataFrame) -> Any:
+    """What rows of one content have in common: of texts the words, of others the number."""
+    return rows["text"].map(normalise).to_numpy(object) if "text" in rows else rows["content"].to_numpy()
 
 
 def short_texts(rows: pd.DataFrame, minimum: int) -> Check:
@@ -206,22 +211,21 @@ def short_texts(rows: pd.DataFrame, minimum: int) -> Check:
     )
 
 
-def duplicates(rows: pd.DataFrame) -> Check:
-    """Rows with the text of an earlier row, but for case and white space."""
-    name = "duplicate text"
+def duplicates(rows: pd.DataFrame, noun: str = "text", but: str = " but for case and spaces") -> Check:
+    """Rows with the content of an earlier row. Args: noun: what it is called. but: in what they may differ."""
+    name = f"duplicate {noun}"
     again = rows["content"].duplicated() & (rows["content"] >= 0)
     if not again.any():
-        return Check(name, "warning", "no two rows have the same text")
+        return Check(name, "warning", f"no two rows have the same {noun}")
     row = rows.iloc[int(again.to_numpy().argmax())]
     older = rows.iloc[int((rows["content"] == row["content"]).to_numpy().argmax())]
     return Check(
         name,
         "warning",
         "",
-        f"{_rows(again)} the text of an earlier row but for case and spaces, e.g. {row['row_id']} that of "
-        f"{older['row_id']}",
+        f"{_rows(again)} the {noun} of an earlier row{but}, e.g. {row['row_id']} that of {older['row_id']}",
         "delete the copies: they count twice in training and in every score",
-        "text",
+        noun if noun in rows else "name",
         _ids(rows, again),
     )
 
@@ -319,6 +323,10 @@ def any_rows(rows: pd.DataFrame) -> Check:
 def _rows(mask: pd.Series[bool]) -> str:
     count = int(mask.sum())
     return f"{count} row has" if count == 1 else f"{count} rows have"
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _ids(rows: pd.DataFrame, mask: pd.Series[bool]) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from finetide.contracts.rows import ROLES, Role
 from finetide.contracts.window import Window, WindowFile
 from finetide.data.problems import Problems
 from finetide.data.readers import ROW_ID, as_list, as_strings, brings_labels, load, rows_of, without_empty
-from finetide.data.records import Records
-from finetide.data.table import CATEGORIES, COLUMNS, frame
+from finetide.data.records import PARQUET_SUFFIXES, TEXT_SUFFIXES, Records
+from finetide.data.table import CATEGORIES, COLUMNS, SCHEMA, frame
 from finetide.data.text import shown
 from finetide.errors import DataError, IntegrityError
 from finetide.files import sha256_file
@@ -165,3 +165,26 @@ def _refuse_doubles(files: Sequence[WindowFile]) -> None:
         raise DataError(
             "names a file twice", where="window.json", found=", ".join(doubled), fix="run `finetide advance`"
         )
+
+
+class _Tables:
+    """Rows of text; see `finetide.data.kinds.Source`. The texts stand in the table itself, so the store stays empty:
+    DVC has no optional outputs."""
+
+    schema = SCHEMA
+    params = IngestParams
+    suffixes = (*TEXT_SUFFIXES, *PARQUET_SUFFIXES)
+
+    def ingest(self, window: Window, raw: Path, params: IngestParams, store: Path | None) -> Ingested:
+        if store is not None:
+            store.write_bytes(b"")
+        return ingest(window, raw, params)
+
+    def examine(self, path: Path, name: str, params: IngestParams) -> list[str]:
+        return examine(path, name, params)
+
+    def pack(self, given: Path, folder: Path) -> Path:
+        return given
+
+
+SOURCE = _Tables()

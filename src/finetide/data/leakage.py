@@ -10,7 +10,7 @@ import pandas as pd
 
 from finetide.contracts.quality import Finding, LeakageVerdict, RowRef, Severity
 from finetide.contracts.rows import ROLES, SPLITS, Split
-from finetide.data.split import NEAR, Texts
+from finetide.data.split import CONTENTS, Texts
 from finetide.data.table import strings
 from finetide.data.text import shown
 
@@ -18,22 +18,29 @@ SHOWN_ROWS = 20
 SHOWN_LABELS = 10
 
 
-def check(rows: pd.DataFrame, given: Sequence[str | None] | pd.Series[Any], texts: Texts) -> LeakageVerdict:
+def check(
+    rows: pd.DataFrame,
+    given: Sequence[str | None] | pd.Series[Any],
+    texts: Texts,
+    words: tuple[str, str, str] = CONTENTS.words,
+    shows: str = CONTENTS.shows,
+) -> LeakageVerdict:
     """Look for the same content on two sides of ``rows``.
 
     A leak of our own making is critical. What the user's split or groups bring about is a warning: the rows stay where
     the user put them. So is a text near to two older ones on different sides, as neither of these may move.
 
     Args:
-        rows: the split rows; given: what the user's split column said; texts: `split.texts_of` the rows.
+        rows: the split rows; given: what the user's split column said; texts: what is the same among the rows.
+        words: one content, several, and what near ones do; shows: the column that a person reads.
     """
     table = rows.assign(
-        side=rows["split"], text_code=texts.of_row, chosen=pd.Series(given, rows.index).notna()
+        said=rows[shows], side=rows["split"], text_code=texts.of_row, chosen=pd.Series(given, rows.index).notna()
     ).reset_index(drop=True)
     findings = [
-        *_same_texts(table),
+        *_same_texts(table, words),
         *_same_groups(table),
-        *_near_texts(table, texts),
+        *_near_texts(table, texts, words),
         *_empty_sides(table),
         *_bare_labels(table),
     ]
@@ -44,20 +51,21 @@ def check(rows: pd.DataFrame, given: Sequence[str | None] | pd.Series[Any], text
     )
 
 
-def _same_texts(table: pd.DataFrame) -> list[Finding]:
+def _same_texts(table: pd.DataFrame, words: tuple[str, str, str]) -> list[Finding]:
+    one, several, _ = words
     leaking = table[_on_two_sides(table, "text_code")]
     chosen = leaking.groupby("text_code")["chosen"].transform("any").astype(bool)
     grouped = leaking.groupby("text_code")["group"].transform("count") > 0
     parts: list[tuple[pd.Series[bool], Severity, str, str]] = [
         (chosen, "warning", "by the given split", "delete the copies; scores on these test rows flatter the model"),
-        (~chosen & grouped, "warning", "because their groups are", "see that rows of one text have one group"),
+        (~chosen & grouped, "warning", "because their groups are", f"see that rows of one {one} have one group"),
         (~chosen & ~grouped, "critical", "by our own split", "this is a fault of Finetide: please report it"),
     ]
     return [
         _finding(
-            "same text on two sides",
+            f"same {one} on two sides",
             severity,
-            f"{leaking.loc[mask, 'text_code'].nunique()} texts are on more than one side {why}",
+            f"{leaking.loc[mask, 'text_code'].nunique()} {several} are on more than one side {why}",
             fix,
             leaking[mask].sort_values("text_code", kind="stable"),
         )
@@ -86,8 +94,9 @@ def _same_groups(table: pd.DataFrame) -> list[Finding]:
     ]
 
 
-def _near_texts(table: pd.DataFrame, texts: Texts) -> list[Finding]:
+def _near_texts(table: pd.DataFrame, texts: Texts, words: tuple[str, str, str]) -> list[Finding]:
     """Pairs of near-duplicate texts, each text on one side, not on the same one."""
+    _, several, near = words
     if not len(texts.near):
         return []
     table = table[table["text_code"].isin(np.concatenate([texts.near.older, texts.near.newer]))]
@@ -109,9 +118,9 @@ def _near_texts(table: pd.DataFrame, texts: Texts) -> list[Finding]:
     ]
     return [
         _finding(
-            "near-duplicate texts on two sides",
+            f"near-duplicate {several} on two sides",
             severity,
-            f"{len(pairs)} pairs of texts share {NEAR:.0%} or more of their 5-grams",
+            f"{len(pairs)} pairs of {several} {near}",
             fix,
             table.loc[[row_of[text] for pair in pairs for text in pair]],
         )
@@ -182,7 +191,7 @@ def _finding(check: str, severity: Severity, message: str, fix: str, rows: pd.Da
             file=str(row["file"]),
             line=int(row["line"]),
             column="split",
-            value=shown(f"{row['side']}: {row['text']}"),
+            value=shown(f"{row['side']}: {row['said']}"),
         )
         for row in rows.head(SHOWN_ROWS).to_dict("records")
     )

@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 
-def bar(what: str, total: int, unit: str) -> tqdm[Any]:
+def bar(what: str, total: int | None, unit: str) -> tqdm[Any]:
     """A bar to be closed, or used with ``with``; ``update(n)`` moves it on."""
     return tqdm(
         desc=what,

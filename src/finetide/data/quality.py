@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,8 +19,9 @@ from finetide.data.checks import Check, finding
 from finetide.data.expectations import Outcome, run_suite
 from finetide.data.memory import give_back
 from finetide.data.progress import bar
-from finetide.data.table import counted
+from finetide.data.table import SCHEMA, counted
 from finetide.data.text import blocks, contents
+from finetide.data.tokens import count_tokens
 
 QUARANTINE_COLUMNS = ("row_id", "file", "line", "reason", "text", "label")
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
@@ -34,6 +37,29 @@ class Quality:
     quarantine: pd.DataFrame
 
 
+class Subject(Protocol):
+    """The checks of what the rows hold, apart from their labels; and the columns that the suite sees besides."""
+
+    noun: str
+    quarantine: tuple[str, ...]
+
+    def prepare(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """``rows``, numbered from 0, with ``content``: a number that is the same where the content is, -1 where there
+        is none."""
+
+    def derive(self, sound: pd.DataFrame) -> pd.DataFrame:
+        """For the suite."""
+
+    def by_row(self, table: pd.DataFrame) -> list[Check]:
+        """Checks that can send single rows to quarantine."""
+
+    def by_table(self, kept: pd.DataFrame) -> list[Check]:
+        """All others."""
+
+    def at_last(self, kept: pd.DataFrame) -> list[Check]:
+        """Those that end the list."""
+
+
 def assess(
     rows: pd.DataFrame,
     suite: dict[str, Any],
@@ -43,6 +69,24 @@ def assess(
     max_length: int,
     first_window: bool,
 ) -> Quality:
+    """Check rows of text. See `judge_rows`."""
+    return judge_rows(rows, suite, params, _Texts(params, count_tokens, max_length), first_window=first_window)
+
+
+class CommonParams(Protocol):
+    """The settings of validate that every family has."""
+
+    @property
+    def labels(self) -> list[str] | None: ...
+    @property
+    def min_rows_per_label(self) -> int: ...
+    @property
+    def max_quarantine_share(self) -> float: ...
+
+
+def judge_rows(
+    rows: pd.DataFrame, suite: dict[str, Any], params: CommonParams, subject: Subject, *, first_window: bool
+) -> Quality:
     """Check ``rows`` (canonical columns), quarantine what may be, and judge what stays.
 
     Rows that a critical check refuses one by one go to quarantine while they are no more than
@@ -51,21 +95,14 @@ def assess(
 
     Raises: DataError when the suite has an expectation that cannot be built.
     """
-    found = contents(rows["text"])
-    table = rows.assign(content=np.where(found.of_row == found.empty, -1, found.of_row)).reset_index(drop=True)
-    del found
-    tokens = _tokens(table["text"], count_tokens)
+    table = subject.prepare(rows)
     labels = checks.label_set(table, params.labels)
     give_back()
 
-    by_row = _row_checks(table, labels, params, first_window)
+    by_row = _row_checks(table, labels, params, subject, first_window)
     sound = _without(table, _refused(by_row))
-    derived = sound.drop(columns="content").assign(
-        text_length=sound["text"].str.len().astype(np.int32),
-        text_tokens=tokens if sound is table else tokens[sound.index],
-    )
-    outcomes = run_suite(suite, derived)
-    del sound, derived
+    outcomes = run_suite(suite, subject.derive(sound))
+    del sound
     by_suite = [_as_check(outcome) for outcome in outcomes]
 
     refused = _refused([*by_row, *by_suite])
@@ -74,11 +111,51 @@ def assess(
         by_row, by_suite = _quarantined(by_row), _quarantined(by_suite)
     out = table["row_id"].isin(refused) & small
     kept = _without(table, refused) if small else table
-    own = [*by_row, _quarantine_check(refused, len(table), params), *_table_checks(kept, tokens, labels, params)]
-    own.append(checks.long_texts(kept, tokens if len(kept) == len(table) else tokens[~out], max_length))
+    own = [*by_row, _quarantine_check(refused, len(table), params), *_table_checks(kept, labels, params, subject)]
     results = [*(check.result() for check in own), *_suite_results(outcomes, by_suite)]
     verdict = _verdict(table, kept, labels, [*own, *by_suite], results)
-    return Quality(verdict, kept.drop(columns="content"), _quarantine(table[out], [*by_row, *by_suite]))
+    quarantine = _quarantine(table[out], [*by_row, *by_suite], subject.quarantine)
+    return Quality(verdict, kept.drop(columns="content"), quarantine)
+
+
+class _Texts:
+    """The `Subject` of text."""
+
+    noun = "text"
+    quarantine = QUARANTINE_COLUMNS
+
+    def __init__(self, params: ValidateParams, count: CountTokens, max_length: int) -> None:
+        self._params, self._count, self._max_length = params, count, max_length
+        self._tokens: Any = None
+
+    def prepare(self, rows: pd.DataFrame) -> pd.DataFrame:
+        found = contents(rows["text"])
+        table = rows.assign(content=np.where(found.of_row == found.empty, -1, found.of_row)).reset_index(drop=True)
+        del found
+        self._tokens = _tokens(table["text"], self._count)
+        return table
+
+    def derive(self, sound: pd.DataFrame) -> pd.DataFrame:
+        return sound.drop(columns="content").assign(
+            text_length=sound["text"].str.len().astype(np.int32), text_tokens=self._of(sound)
+        )
+
+    def by_row(self, table: pd.DataFrame) -> list[Check]:
+        return [checks.empty_texts(table)]
+
+    def by_table(self, kept: pd.DataFrame) -> list[Check]:
+        return [
+            checks.short_texts(kept, self._params.min_text_length),
+            checks.duplicates(kept),
+            checks.near_duplicates(kept, self._params.near_duplicate_similarity),
+        ]
+
+    def at_last(self, kept: pd.DataFrame) -> list[Check]:
+        return [checks.long_texts(kept, self._of(kept), self._max_length)]
+
+    def _of(self, rows: pd.DataFrame) -> Any:
+        """No copy for nothing."""
+        return self._tokens if len(rows) == len(self._tokens) else self._tokens[rows.index]
 
 
 def _without(table: pd.DataFrame, row_ids: set[str]) -> pd.DataFrame:
@@ -96,32 +173,31 @@ def _tokens(texts: pd.Series[str], count: CountTokens) -> pd.Series[int]:
     return pd.Series(counts, index=texts.index)
 
 
-def _row_checks(table: pd.DataFrame, labels: Sequence[str], params: ValidateParams, first_window: bool) -> list[Check]:
+def _row_checks(
+    table: pd.DataFrame, labels: Sequence[str], params: CommonParams, subject: Subject, first_window: bool
+) -> list[Check]:
     """Those that speak of single rows and can send them to quarantine."""
-    empty = checks.empty_texts(table)
+    content = subject.by_row(table)
     unknown = checks.unknown_labels(table, labels, given=params.labels is not None)
     # A label that does not count cannot contradict one that does.
-    sound = _without(table, {*empty.row_ids, *unknown.row_ids})
+    sound = _without(table, {*_refused(content), *unknown.row_ids})
     return [
-        empty,
+        *content,
         checks.missing_labels(table, first_window=first_window),
         unknown,
-        checks.label_conflicts(sound),
+        checks.label_conflicts(sound, subject.noun),
     ]
 
 
-def _table_checks(
-    kept: pd.DataFrame, tokens: pd.Series[int], labels: Sequence[str], params: ValidateParams
-) -> list[Check]:
+def _table_checks(kept: pd.DataFrame, labels: Sequence[str], params: CommonParams, subject: Subject) -> list[Check]:
     return [
         checks.any_rows(kept),
         checks.rare_labels(kept, labels, params.min_rows_per_label),
         checks.alike_labels(kept),
-        checks.short_texts(kept, params.min_text_length),
-        checks.duplicates(kept),
-        checks.near_duplicates(kept, params.near_duplicate_similarity),
+        *subject.by_table(kept),
         checks.unlabelled_incoming(kept),
         checks.uneven_labels(kept),
+        *subject.at_last(kept),
     ]
 
 
@@ -139,7 +215,7 @@ def _quarantined(found: Sequence[Check]) -> list[Check]:
     ]
 
 
-def _quarantine_check(refused: set[str], rows: int, params: ValidateParams) -> Check:
+def _quarantine_check(refused: set[str], rows: int, params: CommonParams) -> Check:
     name, allowed = "quarantine", f"validate.max_quarantine_share is {params.max_quarantine_share:.1%}"
     if len(refused) <= params.max_quarantine_share * rows:
         return Check(name, "critical", f"{len(refused)} of {rows} rows are in quarantine; {allowed}")
@@ -208,10 +284,42 @@ def _label_counts(labels: pd.Series[Any]) -> dict[str, int]:
     return {str(label): int(count) for label, count in counted(labels).sort_index().items()}
 
 
-def _quarantine(rows: pd.DataFrame, found: Sequence[Check]) -> pd.DataFrame:
+def _quarantine(rows: pd.DataFrame, found: Sequence[Check], columns: Sequence[str]) -> pd.DataFrame:
     reasons: dict[str, list[str]] = {}
     for check in found:
         if check.quarantined:
             for row_id in check.row_ids:
                 reasons.setdefault(row_id, []).append(check.name)
-    return rows.assign(reason=["; ".join(reasons[row_id]) for row_id in rows["row_id"]])[list(QUARANTINE_COLUMNS)]
+    return rows.assign(reason=["; ".join(reasons[row_id]) for row_id in rows["row_id"]])[list(columns)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What validate hands on. ``base``: the folder of the pre-trained model; ``max_length``: what the model reads of
+    an input; ``first_window``: whether no champion is pinned."""
+
+    suite: dict[str, Any]
+    params: Any
+    base: Path
+    max_length: int
+    first_window: bool
+
+
+class _TextChecks:
+    """See `finetide.data.kinds.Checks`."""
+
+    schema = SCHEMA
+    params = ValidateParams
+
+    def assess(self, rows: pd.DataFrame, asked: Asked) -> Quality:
+        return assess(
+            rows,
+            asked.suite,
+            asked.params,
+            count_tokens=partial(count_tokens, tokenizer=asked.base / "tokenizer.json"),
+            max_length=asked.max_length,
+            first_window=asked.first_window,
+        )
+
+
+CHECKS = _TextChecks()

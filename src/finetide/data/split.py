@@ -27,6 +27,7 @@ from finetide.config.split import SplitParams
 from finetide.contracts.rows import SPLITS, Split
 from finetide.data.near import NearPairs, near_pairs
 from finetide.data.progress import bar
+from finetide.data.table import SCHEMA
 from finetide.data.text import CHUNK_ROWS, Normalised, contents
 
 # Two texts count as near duplicates from this Jaccard similarity of their 5-grams on. No setting: with another value
@@ -239,3 +240,17 @@ def _place(
         leading.setdefault(allowed, side)
         leader = leader or side
         sides[key] = SPLITS.index(side)
+
+
+class _TextContents:
+    """See `finetide.data.kinds.Contents`."""
+
+    schema = SCHEMA
+    shows = "text"
+    words = ("text", "texts", f"share {NEAR:.0%} or more of their 5-grams")
+
+    def of(self, rows: pd.DataFrame) -> Texts:
+        return texts_of(rows)
+
+
+CONTENTS = _TextContents()

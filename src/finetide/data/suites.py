@@ -20,7 +20,7 @@ def default_suite(task: str) -> dict[str, Any]:
         "name": task,
         "expectations": SUITES[task](),
         "meta": {
-            "notes": "Great Expectations 1.x. Columns: those of rows.parquet, text_length (characters), text_tokens. "
+            "notes": f"Great Expectations 1.x. Columns: {COLUMNS.get(task, 'those of rows.parquet')}. "
             "Every expectation has a severity; its meta.notes says what it means when it fails."
         },
     }
@@ -31,11 +31,39 @@ def _expect(kind: str, severity: Severity, notes: str, **kwargs: Any) -> dict[st
 
 
 def _text_classification() -> list[dict[str, Any]]:
-    return [*_every_table(), *_texts(), *_labels()]
+    return [*_every_table("text"), *_texts(), *_labels()]
 
 
-def _every_table() -> list[dict[str, Any]]:
-    columns = ["row_id", "role", "file", "line", "label", "split", "group", "text"]
+def _image_classification() -> list[dict[str, Any]]:
+    return [*_every_table("name"), *_images(), *_labels()]
+
+
+def _images() -> list[dict[str, Any]]:
+    return [
+        _expect(
+            "column_values_to_be_in_set", "critical", "the mode is neither grey nor RGB", column="mode",
+            value_set=["L", "RGB"],
+        ),
+        *(
+            _expect(
+                "column_values_to_be_between", "warning", f"the {side} is that of an icon or of a poster", column=side,
+                min_value=8, max_value=8192,
+            )
+            for side in ("width", "height")
+        ),
+        _expect(
+            "column_values_to_be_between", "info", "the file is larger than a camera's", column="size", min_value=1,
+            max_value=32 << 20,
+        ),
+        _expect(
+            "column_proportion_of_unique_values_to_be_between", "warning", "fewer than half of the images differ",
+            column="digest", min_value=0.5,
+        ),
+    ]  # fmt: skip
+
+
+def _every_table(payload: str) -> list[dict[str, Any]]:
+    columns = ["row_id", "role", "file", "line", "label", "split", "group", payload]
     return [
         _expect("table_row_count_to_be_between", "critical", "there is no row to learn from", min_value=1),
         _expect(
@@ -139,4 +167,8 @@ def _labels() -> list[dict[str, Any]]:
     ]
 
 
-SUITES: dict[str, Callable[[], list[dict[str, Any]]]] = {"text-classification": _text_classification}
+SUITES: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "text-classification": _text_classification,
+    "image-classification": _image_classification,
+}
+COLUMNS = {"text-classification": "those of rows.parquet, text_length (characters), text_tokens"}

@@ -17,7 +17,7 @@ from finetide.errors import IntegrityError
 # Where Arrow was loaded before us (see the package's first lines).
 pa.set_memory_pool(pa.system_memory_pool())
 
-SCHEMA = pa.schema(
+COMMON = pa.schema(
     [
         pa.field("row_id", pa.string(), nullable=False),
         pa.field("role", pa.string(), nullable=False),
@@ -26,19 +26,20 @@ SCHEMA = pa.schema(
         pa.field("label", pa.string()),
         pa.field("split", pa.string()),
         pa.field("group", pa.string()),
-        pa.field("text", pa.string(), nullable=False),
     ]
 )
+# Of text; other families bring their own payload (`data.kinds`).
+SCHEMA = COMMON.append(pa.field("text", pa.string(), nullable=False))
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
 # Columns of few different values: in memory a number a row, in the file strings as the others.
 CATEGORIES: tuple[str, ...] = ("role", "file", "label", "split", "group")
 ROW_GROUP = 1 << 17
 
 
-def frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+def frame(columns: Mapping[str, Any], schema: pa.Schema = SCHEMA) -> pd.DataFrame:
     """Rows as a data frame with the canonical columns and types, whatever is in them, no row at all included.
     `CATEGORIES` are categorical columns."""
-    return pd.DataFrame({field.name: _series(columns[field.name], field) for field in SCHEMA}, copy=False)
+    return pd.DataFrame({field.name: _series(columns[field.name], field) for field in schema}, copy=False)
 
 
 def _series(values: Any, field: pa.Field) -> Any:
@@ -64,19 +65,19 @@ def counted(column: pd.Series[Any]) -> pd.Series[int]:
     return counts.sort_values(ascending=False, kind="stable")
 
 
-def write_rows(rows: pd.DataFrame, path: Path) -> None:
+def write_rows(rows: pd.DataFrame, path: Path, schema: pa.Schema = SCHEMA) -> None:
     """Write the canonical columns of ``rows``; others stay behind. Missing values become Parquet nulls."""
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd", version="2.6") as writer:
-        for some in _row_groups(rows):
+    with pq.ParquetWriter(path, schema, compression="zstd", version="2.6") as writer:
+        for some in _row_groups(rows, schema):
             writer.write_table(some, row_group_size=ROW_GROUP)
 
 
-def _row_groups(rows: pd.DataFrame) -> Iterator[pa.Table]:
+def _row_groups(rows: pd.DataFrame, schema: pa.Schema) -> Iterator[pa.Table]:
     """One Arrow table a row group; all of them at once would be the rows once more."""
     for start in range(0, max(len(rows), 1), ROW_GROUP):
-        some = {name: rows[name].iloc[start : start + ROW_GROUP] for name in COLUMNS}
-        arrays = [_array(some[field.name], field.type) for field in SCHEMA]
-        yield pa.Table.from_arrays(arrays, schema=SCHEMA)
+        some = {name: rows[name].iloc[start : start + ROW_GROUP] for name in schema.names}
+        arrays = [_array(some[field.name], field.type) for field in schema]
+        yield pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _array(column: pd.Series[Any], kind: pa.DataType) -> Any:
@@ -87,14 +88,14 @@ def _array(column: pd.Series[Any], kind: pa.DataType) -> Any:
     return pa.array(column, type=kind)
 
 
-def read_rows(path: Path) -> pd.DataFrame:
+def read_rows(path: Path, schema: pa.Schema = SCHEMA) -> pd.DataFrame:
     """Raises: IntegrityError when the file is not a table that `write_rows` wrote."""
     try:
-        schema = pq.read_schema(path)
-        if schema.equals(SCHEMA):
+        found = pq.read_schema(path)
+        if found.equals(schema):
             with pq.ParquetFile(path, read_dictionary=list(CATEGORIES)) as file:
                 # One after the other: Arrow's and pandas' shape of a column stand side by side while it is read.
-                parts = {field.name: _series(file.read([field.name])[field.name], field) for field in SCHEMA}
+                parts = {field.name: _series(file.read([field.name])[field.name], field) for field in schema}
             give_back()
             return pd.DataFrame(parts, copy=False)
     except (pa.ArrowInvalid, OSError) as error:
@@ -104,6 +105,6 @@ def read_rows(path: Path) -> pd.DataFrame:
     raise IntegrityError(
         "does not have the columns of contracts.rows",
         where=path.name,
-        found=", ".join(schema.names),
+        found=", ".join(found.names),
         fix="run its stage again: dvc repro",
     )

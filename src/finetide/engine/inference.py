@@ -123,8 +123,8 @@ def _key(task: Task, built: Built, examples: Examples, batch_tokens: int, precis
         if not name.startswith("head."):  # features lie below the head
             digest.update(name.encode())
             digest.update(value.cpu().contiguous().numpy().tobytes())
-    for item in examples.inputs:
-        digest.update(f"{item!r}\n".encode())
+    for identity in examples.identities():
+        digest.update(f"{identity}\n".encode())
     return digest.hexdigest()
 
 

@@ -101,6 +101,7 @@ def _part(examples: Examples, rows: Sequence[int]) -> Examples:
     return Examples(
         ids=tuple(examples.ids[row] for row in rows),
         inputs=[examples.inputs[row] for row in rows],
+        keys=tuple(examples.keys[row] for row in rows) if examples.keys else (),
         lengths=examples.lengths[rows],
         targets=examples.targets[rows],
     )

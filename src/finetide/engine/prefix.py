@@ -259,6 +259,6 @@ def _key(
     digest = hashlib.sha256(json.dumps(told).encode())
     for name, examples in data.items():
         digest.update(name.encode())
-        for item in examples.inputs:
-            digest.update(f"{item!r}\n".encode())
+        for identity in examples.identities():
+            digest.update(f"{identity}\n".encode())
     return digest.hexdigest()

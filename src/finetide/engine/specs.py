@@ -29,7 +29,7 @@ class Data:
     @cached_property
     def repeated(self) -> list[int]:
         """Positions of the training rows whose inputs occur more than once among them."""
-        inputs = [repr(item) for item in self.train.inputs]
+        inputs = list(self.train.identities())
         counted = Counter(inputs)
         return [place for place, item in enumerate(inputs) if counted[item] > 1]
 

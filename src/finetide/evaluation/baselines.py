@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
 
-from finetide.errors import ConfigError
 from finetide.evaluation.align import align, label_indices
 from finetide.metrics.classification import FloatArray, IntArray
 
@@ -25,11 +23,13 @@ WORD = r"(?u)\w+"
 
 @dataclass(frozen=True)
 class Frozen:
-    """Features of the untouched base: of rows by id, shape [rows, hidden], and of the label texts [labels, hidden]."""
+    """Features of the untouched base: of rows by id, shape [rows, hidden], and of what stands for each label in
+    zero-shot [labels, hidden], which is called ``name``."""
 
     ids: tuple[str, ...]
     rows: FloatArray
     labels: FloatArray
+    name: str = "zero-shot"
 
     def of(self, rows: pd.DataFrame) -> FloatArray:
         return align(list(rows["row_id"]), self.ids, self.rows)
@@ -66,7 +66,7 @@ def predict_all(
     features = frozen.of(test)
     found = {
         "majority": majority(label_indices(list(train["label"]), labels), len(test)),
-        "zero-shot": zero_shot(features, frozen.labels),
+        frozen.name: zero_shot(features, frozen.labels),
     }
     if "text" in rows:
         terms = tf_idf(list(train["text"]), label_indices(list(train["label"]), labels), list(test["text"]))
@@ -89,34 +89,22 @@ def majority(train: IntArray, rows: int) -> IntArray:
     return np.full(rows, int(np.bincount(train).argmax()), dtype=np.int64)
 
 
-def label_texts(labels: Sequence[str], descriptions: Mapping[str, str]) -> list[str]:
-    """What zero-shot compares a text with: the label's description, else its name with _ and - as spaces.
+def means(features: FloatArray, owner: IntArray, labels: int) -> FloatArray:
+    """Mean features of each label, [labels, hidden]; zeros for a label without rows.
 
-    Raises:
-        ConfigError: when a description names no label of the model; it would have no effect.
+    Args: features: [rows, hidden]; owner: index of each row's label.
     """
-    check_descriptions(labels, descriptions)
-    return [descriptions.get(label, label.replace("_", " ").replace("-", " ")) for label in labels]
-
-
-def check_descriptions(labels: Sequence[str], descriptions: Mapping[str, str]) -> None:
-    """Raises: ConfigError when a description names no label; it would have no effect."""
-    for name in descriptions:
-        if name not in labels:
-            near = get_close_matches(name, labels, n=1)
-            meant = f"did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(
-                f"evaluate.label_descriptions.{name}: the model has no such label",
-                where="params.yaml",
-                fix=f"{meant}labels: {', '.join(labels)}",
-            )
+    found = np.zeros((labels, features.shape[1]), features.dtype)
+    for label in np.unique(owner):
+        found[label] = features[owner == label].mean(axis=0)
+    return found
 
 
 def zero_shot(features: FloatArray, label_features: FloatArray) -> IntArray:
-    """Label whose text lies nearest by cosine.
+    """Label whose text, or whose examples' mean, lies nearest by cosine.
 
     Args:
-        features: of the rows, shape [rows, hidden]. label_features: of the labels' texts, shape [labels, hidden].
+        features: of the rows, shape [rows, hidden]. label_features: of the labels, shape [labels, hidden].
     """
     return np.asarray((_unit(features) @ _unit(label_features).T).argmax(axis=1), dtype=np.int64)
 

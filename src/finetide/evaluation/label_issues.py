@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from finetide.contracts.label_issues import LabelIssue, LabelIssues, SideIssues
-from finetide.contracts.rows import ROW_COLUMNS
+from finetide.contracts.rows import content_columns, shown_columns
 from finetide.files import sha256_bytes
 from finetide.metrics.classification import FloatArray, IntArray
 
@@ -27,8 +27,11 @@ NOTHING = LabelIssues(
 
 def contents(rows: pd.DataFrame) -> list[str]:
     """What each row says: its payload in one string."""
-    payload = [column for column in rows.columns if column not in ROW_COLUMNS]
-    return [" · ".join(map(str, row)) for row in rows[payload].itertuples(index=False)]
+    return _joined(rows, content_columns(rows.columns))
+
+
+def _joined(rows: pd.DataFrame, columns: list[str]) -> list[str]:
+    return [" · ".join(map(str, row)) for row in rows[columns].itertuples(index=False)]
 
 
 def folds(targets: IntArray, said: Sequence[str]) -> IntArray:
@@ -94,7 +97,7 @@ def _side(
     rows, targets, probabilities = side
     judged = known[targets]
     right = (probabilities.argmax(axis=1) == targets)[judged]
-    said = contents(rows)
+    said = _joined(rows, shown_columns(rows.columns))
     found = [_issue(rows, said, row, targets, probabilities, labels) for row in suspects.tolist() if judged[row]]
     found.sort(key=lambda issue: (issue.given_probability - issue.confidence, issue.row_id))
     return SideIssues(

@@ -11,7 +11,7 @@ from finetide.contracts.metrics import Measure
 from finetide.contracts.rows import ROLES
 from finetide.metrics.bootstrap import bootstrap
 from finetide.metrics.calibration import ece, nll, softmax
-from finetide.metrics.classification import METRICS, FloatArray, IntArray
+from finetide.metrics.classification import METRICS, FloatArray, IntArray, auroc, balanced_accuracy
 from finetide.seeding import generator
 
 BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
@@ -66,6 +66,38 @@ def score_measures(truth: IntArray, logits: FloatArray, *, temperature: float, b
     if known.any():
         value = nll(logits[known], truth[known], temperature)
         found["nll"] = Measure(value=value, low=None, high=None, rows=int(known.sum()))
+    return found
+
+
+def extra_measures(
+    names: Sequence[str], truth: IntArray, logits: FloatArray, *, labels: int, resamples: int, confidence: float,
+    seed: int, name: str,
+) -> dict[str, Measure]:  # fmt: skip
+    """Those of ``names`` that these rows allow: ``balanced_accuracy``, and ``auroc`` where a model of two labels meets
+    both of them.
+
+    Args: truth, logits, labels, name: as in `classification_measures` and `score_measures`.
+    """
+    found = {}
+    if "balanced_accuracy" in names:
+        interval = bootstrap(
+            truth, logits.argmax(axis=1), labels=labels, metric=balanced_accuracy, resamples=resamples,
+            confidence=confidence, chance=generator(seed, "evaluate", name, "balanced_accuracy"),
+        )  # fmt: skip
+        found["balanced_accuracy"] = Measure(
+            value=interval.value, low=interval.low, high=interval.high, rows=len(truth)
+        )
+    known = truth < 2
+    if "auroc" in names and logits.shape[1] == 2 and len(np.unique(truth[known])) == 2:
+        truth, scores = truth[known], (logits[:, 1] - logits[:, 0])[known]
+        chance = generator(seed, "evaluate", name, "auroc")
+        sides = [np.flatnonzero(truth == side) for side in (0, 1)]
+        draws = []
+        for _ in range(resamples):  # each label's rows by themselves, so that none is left without any
+            rows = np.concatenate([chance.choice(side, len(side)) for side in sides])
+            draws.append(auroc(truth[rows], scores[rows]))
+        low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+        found["auroc"] = Measure(value=auroc(truth, scores), low=float(low), high=float(high), rows=len(truth))
     return found
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from finetide.config.evaluate import EvaluateParams
+from finetide.config.evaluate import MeasureParams
 from finetide.contracts.metrics import Evaluation, Metrics
+from finetide.contracts.rows import shown_columns
 from finetide.evaluation import detail, measures
 from finetide.evaluation.align import label_indices, with_unknown
 from finetide.metrics.calibration import softmax
@@ -22,14 +23,16 @@ def score(
     temperature: float,
     labels: tuple[str, ...],
     guesses: Mapping[str, IntArray],
-    params: EvaluateParams,
+    params: MeasureParams,
     seed: int,
+    extra: Sequence[str] = (),
 ) -> tuple[Metrics, Evaluation]:
     """Args:
     test: labelled rows with the columns row_id, role, label, text; none of a role, or none at all, is no error.
     logits: of the model, in the order of ``test``, shape [rows, labels].
     labels: of the model; a row with another label is scored as wrong.
     guesses: by baseline, label indices in the order of ``test``.
+    extra: measures beside those of every classifier, see `measures.extra_measures`.
     """
     known = with_unknown(labels, list(test["label"]))
     truth = label_indices(list(test["label"]), known)
@@ -46,6 +49,7 @@ def score(
     roles = {
         role: {
             **measures.classification_measures(truth[mask], predicted[mask], name=f"model/{role}", **shared),
+            **measures.extra_measures(extra, truth[mask], logits[mask], name=f"model/{role}", **shared),
             **measures.score_measures(truth[mask], logits[mask], temperature=temperature, bins=bins),
         }
         for role, mask in masks.items()
@@ -56,9 +60,15 @@ def score(
         per_label=detail.per_label(truth, predicted, known, masks),
         confusion=detail.confusions(truth, predicted, len(known), masks),
         reliability=detail.reliabilities(truth, probabilities, bins, masks),
-        mistakes=detail.worst_mistakes(list(test["row_id"]), list(test["text"]), truth, probabilities, known),
+        mistakes=detail.worst_mistakes(list(test["row_id"]), _shown(test), truth, probabilities, known),
     )
     return Metrics(roles=roles, baselines=measures.baseline_measures(truth, guesses, masks, **shared)), evaluation
+
+
+def _shown(rows: pd.DataFrame) -> list[str]:
+    """What a person reads of each row."""
+    columns = shown_columns(name for name in rows.columns if name in ("digest", "name", "text"))
+    return [" · ".join(map(str, row)) for row in rows[columns].itertuples(index=False)]
 
 
 def prediction_table(

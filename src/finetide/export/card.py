@@ -21,9 +21,11 @@ def write_card(
     data: Mapping[str, int],
     training: str,
     temperature: float,
-    max_length: int,
+    limit: str,
+    stranger: str,
 ) -> str:
-    """Markdown. Args: data: rows by ``role/split``. training: the training report's sentence."""
+    """Markdown. Args: data: rows by ``role/split``. training: the training report's sentence. limit, stranger: see
+    `finetide.task.Preprocessing`."""
     shown = ", ".join(labels) if len(labels) <= 40 else f"{', '.join(labels[:40])} and {len(labels) - 40} more"
     lines = [
         f"# {model}",
@@ -54,7 +56,7 @@ def write_card(
         "",
         "## Limits",
         "",
-        f"Texts are cut at {max_length} tokens. The model knows the labels above and no other: a text about something",
+        f"{limit} The model knows the labels above and no other: {stranger}",
         "else gets one of them too. The figures hold for data like the test rows; `finetide run` measures on new data",
         "how far that is still so.",
         "",

@@ -12,16 +12,11 @@ import torch
 
 from finetide.task import ExportSpec
 
-MAX_BATCH = 65_536
 
-
-def export(spec: ExportSpec, target: Path, *, opset: int, max_length: int) -> None:
-    """Write ``target``: dynamic batch and length, weights inside the file, nothing of this machine in it."""
-    sizes = {"batch": (1, MAX_BATCH), "length": (1, max_length)}
-    axes = {name: torch.export.Dim(name, min=low, max=high) for name, (low, high) in sizes.items()}
+def export(spec: ExportSpec, target: Path, *, opset: int) -> None:
+    """Write ``target``: dynamic where ``spec`` says so, weights inside the file, nothing of this machine in it."""
+    axes = {name: torch.export.Dim(name, min=low, max=high) for name, (low, high) in spec.sizes.items()}
     shapes = {name: {axis: axes[word] for axis, word in spec.dynamic[name].items()} for name in spec.inputs}
-    # Neither 1 nor equal: the exporter would take such sizes for constants.
-    sample = tuple(torch.ones(2, min(7, max_length), dtype=torch.int64) for _ in spec.inputs)
     noisy = logging.getLogger("torch.onnx")
     level = noisy.level
     noisy.setLevel(logging.ERROR)  # it warns that torchvision, which we do not use, is not there
@@ -30,7 +25,7 @@ def export(spec: ExportSpec, target: Path, *, opset: int, max_length: int) -> No
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 spec.module.cpu().eval(),
-                sample,
+                spec.sample,
                 dynamo=True,
                 opset_version=opset,
                 input_names=list(spec.inputs),

@@ -12,11 +12,8 @@ from finetide.files import tree_hashes, write_text
 _FLAGS = ("amx_int8", "amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
 
 
-def pack(
-    folder: Path, *, info: BundleInfo, examples: Examples, card: str, tokenizer: bytes, lineage: Mapping[str, str]
-) -> None:
-    """Complete ``folder``, which holds the ONNX files, to a bundle."""
-    (folder / "tokenizer.json").write_bytes(tokenizer)
+def pack(folder: Path, *, info: BundleInfo, examples: Examples, card: str, lineage: Mapping[str, str]) -> None:
+    """Complete ``folder``, which holds the ONNX files and the preprocessing, to a bundle."""
     info.write(folder / INFO_FILE)
     examples.write(folder / "examples.json")
     write_text(folder / "card.md", card)

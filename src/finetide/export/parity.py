@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import onnxruntime
 
 from finetide.contracts.bundle import ShapeCheck
 from finetide.errors import GateError
+from finetide.task import ExportSpec
 
 Array = np.ndarray[Any, Any]
-# Reference outputs for padded inputs: (ids, mask) → logits.
-Reference = Callable[[Array, Array], Array]
+# The model's outputs for inputs by name.
+Reference = Callable[[Mapping[str, Array]], Array]
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,11 @@ def accuracy(logits: Array, targets: Array) -> float:
     return float((logits[labelled].argmax(1) == targets[labelled]).mean()) if labelled.any() else 0.0
 
 
-def check_interface(session: onnxruntime.InferenceSession, inputs: Sequence[str], output: str, labels: int) -> None:
+def check_interface(session: onnxruntime.InferenceSession, spec: ExportSpec, labels: int) -> None:
     """Names, types and axes. Raises: GateError."""
+    inputs, output = spec.inputs, spec.output
     found = [(entry.name, entry.type, len(entry.shape)) for entry in session.get_inputs()]
-    wanted = [(name, "tensor(int64)", 2) for name in inputs]
+    wanted = [(name, kind, value.ndim) for name, kind, value in zip(inputs, spec.types, spec.sample, strict=False)]
     if found != wanted:
         raise GateError(f"the exported file takes {found}, not {wanted}", where="model.onnx")
     results = [(entry.name, entry.type, entry.shape[-1]) for entry in session.get_outputs()]
@@ -55,29 +57,16 @@ def check_interface(session: onnxruntime.InferenceSession, inputs: Sequence[str]
 
 
 def check_shapes(
-    session: onnxruntime.InferenceSession,
-    reference: Reference,
-    shapes: Sequence[tuple[int, int]],
-    vocabulary: int,
-    seed: int,
+    session: onnxruntime.InferenceSession, reference: Reference, spec: ExportSpec, seed: int
 ) -> tuple[ShapeCheck, ...]:
-    """Random tokens at each (batch, length), the last row half padded, through both sides."""
+    """Random inputs at each (batch, length) through both sides."""
     checks = []
-    for batch, length in shapes:
-        rng = np.random.default_rng([seed, batch, length])
-        ids = rng.integers(0, vocabulary, (batch, length), dtype=np.int64)
-        mask = np.ones((batch, length), dtype=np.int64)
-        mask[-1, (length + 1) // 2 :] = 0
-        got = session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
-        error = float(np.abs(got - reference(ids, mask)).max())
+    for batch, length in spec.shapes:
+        drawn = spec.draw(np.random.default_rng([seed, batch, length]), batch, length)
+        got = session.run(None, drawn)[0]
+        error = float(np.abs(got - reference(drawn)).max())
         checks.append(ShapeCheck(batch=batch, length=length, max_abs_error=error))
     return tuple(checks)
-
-
-def shapes_to_check(max_length: int) -> list[tuple[int, int]]:
-    """Single and many rows, shortest, odd and longest: a graph with a constant baked in fails at one of them."""
-    lengths = sorted({1, 2, min(13, max_length), max(1, max_length // 2), max_length})
-    return [(1, length) for length in lengths] + [(3, lengths[-2]), (17, min(13, max_length)), (5, max_length)]
 
 
 def enforce(

@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetide.config.images import ImageIngestParams
 from finetide.config.ingest import ColumnParams
 from finetide.contracts.rows import Role
+from finetide.data.images.arrays import is_labels, labels_name
+from finetide.data.images.reading import read, split_of
 from finetide.data.readers import as_list, as_strings, load, rows_of, without_empty
 from finetide.errors import DataError, InputError
 
 # A tune phase starts with about this many characters of text seen: some minutes on two cores.
 TUNE_CHARACTERS = 1_600_000
+# As much, in images of a small base.
+TUNE_IMAGES = 20_000
 CHARACTERS_KEPT = 512  # of a text, about 128 tokens
 
 
@@ -35,19 +40,7 @@ def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: Column
     Raises:
         InputError: two files of one name. DataError: whatever ingest would refuse.
     """
-    names: dict[str, Path] = {}
-    for path in [*reference, *incoming]:
-        if path.is_dir():
-            raise DataError("is a folder", where=str(path), fix="give --reference and --incoming files")
-        if not path.is_file():
-            raise DataError("no such file", where=str(path), fix="give --reference and --incoming existing files")
-        if path.name in names and names[path.name].resolve() == path.resolve():
-            raise InputError("is given twice", where=str(path), fix="give it once, as --reference or as --incoming")
-        if path.name in names:
-            raise InputError(
-                f"two files are named {path.name!r}", where=str(path), fix="rename one: all go to one folder"
-            )
-        names[path.name] = path
+    _check_names([*reference, *incoming])
     rows = trained = characters = 0
     splits: dict[str | None, tuple[str | None, int]] = {}
     labels: set[str] = set()
@@ -66,14 +59,55 @@ def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: Column
             characters += int(learned["text"].str.len().clip(upper=CHARACTERS_KEPT).sum())
             if role == "reference":
                 labels.update(label for label in table["label"] if isinstance(label, str))
-    if len(labels) < 2:
-        raise DataError(
-            f"the reference rows have {len(labels)} label(s), and a model needs at least two to tell apart",
-            where=", ".join(str(path) for path in reference),
-            found=columns.label,
-            fix="check --label: it names the column with the label",
-        )
+    _check_labels(labels, reference, columns.label)
     epochs = max(1, min(8, round(TUNE_CHARACTERS / max(characters, 1))))
     held = f", validation and test rows ({rows - trained}) left out" if trained < rows else ""
     why = f"{trained} rows of {characters // max(trained, 1)} characters{held}"
     return Inspection(rows, tuple(sorted(labels)), epochs, why, splits)
+
+
+def inspect_images(reference: Sequence[Path], incoming: Sequence[Path], params: ImageIngestParams) -> Inspection:
+    """Read every file as ingest will, without decoding the images; see `inspect`."""
+    _check_names([*reference, *incoming])
+    labels: set[str] = set()
+    splits: Counter[str | None] = Counter()
+    given = {path.name: path for path in [*reference, *incoming]}
+    for path in given.values():
+        if is_labels(path.name):
+            continue
+        for found in read(path, path.name, params, given.get(labels_name(path.name))):
+            splits[split_of(found, path.name)] += 1
+            if path in reference and found.label is not None:
+                labels.add(found.label)
+    _check_labels(labels, reference, params.columns.label)
+    rows = sum(splits.values())
+    trained = splits["train"] + splits[None]
+    epochs = max(1, min(8, round(TUNE_IMAGES / max(trained, 1))))
+    sides: dict[str | None, tuple[str | None, int]] = {side: (side, count) for side, count in splits.items()}
+    return Inspection(rows, tuple(sorted(labels)), epochs, f"{trained} images to train on", sides)
+
+
+def _check_names(paths: Sequence[Path]) -> None:
+    names: dict[str, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            raise DataError("is a folder", where=str(path), fix="give --reference and --incoming files")
+        if not path.is_file():
+            raise DataError("no such file", where=str(path), fix="give --reference and --incoming existing files")
+        if path.name in names and names[path.name].resolve() == path.resolve():
+            raise InputError("is given twice", where=str(path), fix="give it once, as --reference or as --incoming")
+        if path.name in names:
+            raise InputError(
+                f"two files are named {path.name!r}", where=str(path), fix="rename one: all go to one folder"
+            )
+        names[path.name] = path
+
+
+def _check_labels(labels: set[str], reference: Sequence[Path], column: str) -> None:
+    if len(labels) < 2:
+        raise DataError(
+            f"the reference rows have {len(labels)} label(s), and a model needs at least two to tell apart",
+            where=", ".join(str(path) for path in reference),
+            found=column,
+            fix="check --label: it names the column with the label",
+        )

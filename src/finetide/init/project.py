@@ -8,27 +8,30 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from finetide.base import pin, positions, resolve
+from finetide.base import IMAGES, image_side, pin, positions, resolve
 from finetide.config.base import NAME_PATTERN
+from finetide.config.images import ImageColumnParams, ImageIngestParams
 from finetide.config.ingest import ColumnParams
 from finetide.config.load import check
 from finetide.config.params import Params
+from finetide.data import kinds
 from finetide.data.suites import default_suite
 from finetide.errors import InputError, ProjectError, ToolError
 from finetide.files import write_bytes, write_json, write_text
-from finetide.init.inspect import Inspection, inspect
+from finetide.init.inspect import Inspection, inspect, inspect_images
 from finetide.pipeline import codelock, dvc
 from finetide.registry.window import first_window
 
-PRESETS = ("text-classification",)
+PRESETS = ("text-classification", "image-classification")
 # DVC looks for pipelines in every folder; in ours it would find copies, and take its time in an environment.
 DVCIGNORE = "/.finetide\n/serving\n/.venv\n"
 GITIGNORE = "/artifacts/\n/serving/\n/.finetide/\n__pycache__/\n"
@@ -43,7 +46,7 @@ class Wanted:
     name: str
     reference: tuple[Path, ...]
     incoming: tuple[Path, ...]
-    columns: ColumnParams
+    columns: ColumnParams | ImageColumnParams
     base: str
     revision: str | None
     encoding: str = "auto"
@@ -58,7 +61,27 @@ def create(folder: Path, wanted: Wanted) -> Iterator[str]:
     """
     shown, folder = shlex.quote(str(folder)), folder.resolve()
     _check_arguments(folder, wanted)
-    seen = inspect(wanted.reference, wanted.incoming, wanted.columns, encoding=wanted.encoding)
+    with TemporaryDirectory() as scratch:
+        yield from _create(folder, shown, _packed(wanted, Path(scratch)))
+
+
+def _packed(wanted: Wanted, scratch: Path) -> Wanted:
+    """Raw data are single files: what is given otherwise is packed first."""
+    source = kinds.source(wanted.task)
+    sides = [tuple(source.pack(path, scratch) for path in paths) for paths in (wanted.reference, wanted.incoming)]
+    return replace(wanted, reference=sides[0], incoming=sides[1])
+
+
+def _seen(wanted: Wanted) -> Inspection:
+    columns = wanted.columns
+    if isinstance(columns, ColumnParams):
+        return inspect(wanted.reference, wanted.incoming, columns, encoding=wanted.encoding)
+    params = ImageIngestParams.model_validate({"columns": columns.model_dump(), "encoding": wanted.encoding})
+    return inspect_images(wanted.reference, wanted.incoming, params)
+
+
+def _create(folder: Path, shown: str, wanted: Wanted) -> Iterator[str]:
+    seen = _seen(wanted)
     yield f"read {seen.rows} rows with {len(seen.labels)} labels"
     if wanted.columns.split is not None:
         yield f"split column {wanted.columns.split!r}: {'; '.join(_splits(seen))}"
@@ -73,7 +96,7 @@ def create(folder: Path, wanted: Wanted) -> Iterator[str]:
         codelock.refresh(folder)
     yield f"wrote {shown}: params.yaml, dvc.yaml, prefect.yaml, finetide.lock, data/{wanted.name}/"
     yield f"tune phase: {seen.epochs} epochs ({seen.why_epochs}); change it in params.yaml"
-    if all(NUMBER.fullmatch(label) for label in seen.labels):
+    if "label_descriptions" in params["models"][wanted.name]["evaluate"] and all(map(NUMBER.fullmatch, seen.labels)):
         yield (
             f"labels {', '.join(seen.labels[:5])} are numbers, with which zero-shot, a baseline, can do nothing: "
             "describe them in params.yaml, evaluate.label_descriptions, e.g. "
@@ -115,7 +138,10 @@ def _params(wanted: Wanted, seen: Inspection, folder: Path) -> dict[str, Any]:
     preset = yaml.load((files("finetide.init") / "presets" / f"{wanted.task}.yaml").read_text(encoding="utf-8"))
     pinned = pin(_source(wanted.base), wanted.revision, folder)
     preset["base"].update(source=pinned.source, revision=pinned.revision, sha256=pinned.sha256)
-    longest = positions(resolve(pinned, folder))
+    home = resolve(pinned, folder)
+    if (home / IMAGES).is_file():
+        preset["train"]["max_length"] = image_side(home) or preset["train"]["max_length"]
+    longest = positions(home)
     if longest is not None:
         preset["train"]["max_length"] = min(preset["train"]["max_length"], longest)
     preset["ingest"]["columns"].update(wanted.columns.model_dump())

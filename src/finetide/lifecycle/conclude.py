@@ -9,6 +9,7 @@ from typing import Literal
 from finetide.config.evaluate import EvaluateParams
 from finetide.config.graph import stage_files
 from finetide.config.load import load_section
+from finetide.config.params import model_params
 from finetide.config.policy import PolicyParams
 from finetide.contracts.gate import verdict_hash
 from finetide.contracts.judge import JudgeVerdict
@@ -58,11 +59,12 @@ def training_needed(root: Path, model: str) -> tuple[bool, str]:
 
 def _check_descriptions(root: Path, model: str) -> None:
     """Validate is the first to know the labels; incoming rows may bring some that it does not list as known."""
-    descriptions = load_section(root, f"models.{model}.evaluate", EvaluateParams).label_descriptions
+    evaluate = model_params(root, model).evaluate
+    descriptions = evaluate.label_descriptions if isinstance(evaluate, EvaluateParams) else {}
     quality = outputs.quality(root, model)
     if not descriptions or quality is None:
         return
-    from finetide.evaluation.baselines import check_descriptions  # with pandas, which few runs need here
+    from finetide.tasks.label_texts import check_descriptions
 
     seen = {label for counts in quality.counts.values() for label in counts}
     check_descriptions([*quality.labels, *sorted(seen - set(quality.labels))], descriptions)

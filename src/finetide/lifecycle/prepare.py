@@ -7,10 +7,8 @@ from pathlib import Path
 
 from finetide import base
 from finetide.config.graph import stage_files
-from finetide.config.ingest import IngestParams
-from finetide.config.load import PARAMS_FILE, check, load_section, read_yaml
-from finetide.config.params import Params
-from finetide.config.train import TrainParams
+from finetide.config.load import PARAMS_FILE, read_yaml
+from finetide.config.params import model_params
 from finetide.contracts.window import Window
 from finetide.errors import ConfigError, ProjectError
 from finetide.files import sweep, write_text
@@ -30,9 +28,9 @@ def prepare(root: Path, model: str) -> list[str]:
 
     Raises: ConfigError, BaseModelError: before anything is touched, not in the stage that would read it.
     """
-    params = check(read_yaml(root / PARAMS_FILE), Params, file=PARAMS_FILE)
-    folder = base.resolve(params.models[model].base, root)
-    length = params.models[model].train.max_length
+    params = model_params(root, model)
+    folder = base.resolve(params.base, root)
+    length = params.train.max_length
     base.check_length(folder, length, where=f"{PARAMS_FILE}: models.{model}.train.max_length")
     for stage in outputs.STAGES:  # one that is missing would be found hours later
         stage_files(root, stage, model)
@@ -78,7 +76,7 @@ def _repinned(root: Path, model: str, graph: Graph, stale: set[str]) -> list[str
             return []
     elif not modified(root, graph):
         return []
-    return window_repin(root, model, load_section(root, f"models.{model}.train", TrainParams).start)
+    return window_repin(root, model, model_params(root, model).train.start)
 
 
 def advance_window(root: Path, model: str, files: Sequence[Path]) -> list[str]:
@@ -86,7 +84,7 @@ def advance_window(root: Path, model: str, files: Sequence[Path]) -> list[str]:
 
     Raises: DataError for a new file that ingest could not read; nothing is taken in then.
     """
-    start = load_section(root, f"models.{model}.train", TrainParams).start
+    start = model_params(root, model).train.start
     folder = raw.raw_folder(root, model)
     told = _examine_new(root, model, files)
     _, lines = advance(root, model, files, start)
@@ -107,10 +105,11 @@ def _examine_new(root: Path, model: str, files: Sequence[Path]) -> list[str]:
     new = [*files, *(folder / name for name in raw.listing(folder) if name not in known)]
     if not new:
         return []
-    from finetide.data.ingest import examine  # with pandas, which an idle run need not wait for
+    from finetide.data import kinds  # with pandas, which an idle run need not wait for
 
-    params = load_section(root, f"models.{model}.ingest", IngestParams)
-    return [line for path in new for line in examine(path, str(path), params)]
+    params = model_params(root, model)
+    source = kinds.source(params.task)
+    return [line for path in new for line in source.examine(path, str(path), params.ingest)]
 
 
 def _check_pointers(folder: Path) -> None:

@@ -49,6 +49,25 @@ def macro_f1(counts: Counts) -> FloatArray:
     return _ratio(np.where(present, f1(counts), 0.0).sum(axis=-1), present.sum(axis=-1).astype(np.float64))
 
 
+def balanced_accuracy(counts: Counts) -> FloatArray:
+    """Mean recall of the labels that occur in the truth, shape [...]; 0 where there are no rows."""
+    present = counts.support > 0
+    return _ratio(np.where(present, recall(counts), 0.0).sum(axis=-1), present.sum(axis=-1).astype(np.float64))
+
+
+def auroc(truth: IntArray, scores: FloatArray) -> float:
+    """Area under the ROC curve: how often a row of label 1 scores above one of label 0, ties counting half.
+
+    Args: truth: 0 or 1, shape [rows], both there; scores: of label 1, shape [rows].
+    """
+    order = np.argsort(scores, kind="stable")
+    _, starts, counts = np.unique(scores[order], return_index=True, return_counts=True)
+    ranks = np.empty(len(scores))
+    ranks[order] = np.repeat(starts + (counts + 1) / 2, counts)
+    positive = int((truth == 1).sum())
+    return float((ranks[truth == 1].sum() - positive * (positive + 1) / 2) / (positive * (len(truth) - positive)))
+
+
 def precision(counts: Counts) -> FloatArray:
     """Of the rows predicted as a label the share that has it, shape [..., labels]; 0 where it is never predicted."""
     return _ratio(counts.hits, counts.predicted)

@@ -29,6 +29,7 @@ PACKAGE = Path(finetide.__file__).parent
 # Import name → distribution, for those that can change a stage's bytes. A test fails on an import that is neither
 # here nor in HARMLESS.
 LIBRARIES = {
+    "PIL": "pillow",
     "accelerate": "accelerate",
     "cleanlab": "cleanlab",
     "great_expectations": "great-expectations",
@@ -51,6 +52,8 @@ LIBRARIES = {
     "torch": "torch",
     "transformers": "transformers",
 }
+# Modules that find a family's part by its name, each with the table that says where it is.
+TABLES = {"finetide.tasks": "FAMILIES", "finetide.data.kinds": "KINDS", "finetide.runtime.inputs": "INPUTS"}
 # They draw progress, and no number.
 HARMLESS = frozenset({"tqdm", "rich"})
 
@@ -88,7 +91,7 @@ def closure(entry: str, *, package: Path = PACKAGE) -> Closure:
 
 def stage_closure(stage: str, task: str, *, package: Path = PACKAGE) -> Closure:
     """The closure of a stage for one family: the others' modules do not count."""
-    return _with_family(f"finetide.stages.{stage}", task, package)
+    return _with_family(f"finetide.stages.{stage}", task, package, stage)
 
 
 def code_hash(entry: str, task: str, *, package: Path = PACKAGE) -> str:
@@ -97,15 +100,21 @@ def code_hash(entry: str, task: str, *, package: Path = PACKAGE) -> str:
     return sha256_bytes(canonical_json({"code": _code(found, package), "libraries": _libraries(found)}))
 
 
-def _with_family(module: str, task: str, package: Path) -> Closure:
-    entry = closure(module, package=package)
-    if "finetide.tasks" not in entry.modules:
-        return entry
-    families = _families(package)
-    if task not in families:
-        raise ConfigError(f"unknown task {task!r}", where=PARAMS_FILE, fix=f"known: {', '.join(sorted(families))}")
-    family = closure(families[task].split(":")[0], package=package)
-    return Closure(entry.modules | family.modules, entry.files | family.files, entry.libraries | family.libraries)
+def _with_family(module: str, task: str, package: Path, stage: str | None = None) -> Closure:
+    """Args: stage: of which a table that names a family's parts by stage gives one; None: it gives all."""
+    found = closure(module, package=package)
+    for registry, table in TABLES.items():
+        if registry not in found.modules:
+            continue
+        families = _families(package, registry, table)
+        if task not in families:
+            raise ConfigError(f"unknown task {task!r}", where=PARAMS_FILE, fix=f"known: {', '.join(sorted(families))}")
+        parts = families[task]
+        targets = [parts] if isinstance(parts, str) else [parts[name] for name in parts if stage in (None, name)]
+        for target in targets:
+            part = closure(target.split(":")[0], package=package)
+            found = Closure(found.modules | part.modules, found.files | part.files, found.libraries | part.libraries)
+    return found
 
 
 def key(stage: str, task: str, *, package: Path = PACKAGE) -> dict[str, object]:
@@ -262,13 +271,14 @@ def _module_path(name: str, package: Path) -> Path:
     return path
 
 
-def _families(package: Path) -> dict[str, str]:
-    """``finetide.tasks.FAMILIES``, read without importing it (its families import torch)."""
-    for node in ast.parse((package / "tasks" / "__init__.py").read_bytes()).body:
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "FAMILIES" and node.value is not None:
-            families: dict[str, str] = ast.literal_eval(node.value)
+def _families(package: Path, registry: str, table: str) -> dict[str, str | dict[str, str]]:
+    """A literal table of families, e.g. ``finetide.tasks.FAMILIES``, read without importing it (tasks import torch)."""
+    path = _module_path(registry, package)
+    for node in ast.parse(path.read_bytes()).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == table and node.value is not None:
+            families: dict[str, str | dict[str, str]] = ast.literal_eval(node.value)
             return families
-    raise ProjectError("has no FAMILIES", where="finetide/tasks/__init__.py")
+    raise ProjectError(f"has no {table}", where=path.relative_to(package.parent).as_posix())
 
 
 @cache

@@ -8,12 +8,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from finetide.config.load import PARAMS_FILE, read_yaml
 from finetide.errors import DataError
 from finetide.files import naming, sha256_file, temporary_prefix
 from finetide.registry.names import check_model
 
 # What finetide.data reads; a test compares. Parquet is packed inside: a second packing around it is not read.
 TEXT_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson"), (".parquet", ".pq")
+# Task → what its files end in besides.
+OTHER_SUFFIXES = {"image-classification": (".zip", ".npz", "-ubyte", "-ubyte.gz")}
 _NOT_DATA = (".dvc", ".tmp", ".part", "~")  # DVC's pointers, downloads under way, editors' backups
 
 
@@ -21,9 +24,17 @@ def raw_folder(root: Path, model: str) -> Path:
     return root / "data" / check_model(model) / "raw"
 
 
-def is_supported(name: str) -> bool:
+def other_suffixes(folder: Path) -> tuple[str, ...]:
+    """What files of the model of ``folder``, ``data/MODEL/raw``, may end in beside what every family reads."""
+    params = folder.parents[2] / PARAMS_FILE
+    models = (read_yaml(params) or {}).get("models", {}) if params.is_file() else {}
+    entry = models.get(folder.parent.name) if isinstance(models, dict) else None
+    return OTHER_SUFFIXES.get(str(entry.get("task")), ()) if isinstance(entry, dict) else ()
+
+
+def is_supported(name: str, other: tuple[str, ...] = ()) -> bool:
     lower = name.lower()
-    return lower.endswith(PARQUET_SUFFIXES) or lower.removesuffix(".gz").endswith(TEXT_SUFFIXES)
+    return lower.endswith((*PARQUET_SUFFIXES, *other)) or lower.removesuffix(".gz").endswith(TEXT_SUFFIXES)
 
 
 def listing(folder: Path) -> list[str]:
@@ -32,9 +43,10 @@ def listing(folder: Path) -> list[str]:
     Raises: DataError for a file that is neither data nor known not to be: leaving it out silently would lose rows.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in _candidates(folder))
+    other = other_suffixes(folder)
     for name in names:
-        if not is_supported(name):
-            raise _unsupported(folder / name, fix="convert it, or move it out of this folder")
+        if not is_supported(name, other):
+            raise _unsupported(folder / name, other, fix="convert it, or move it out of this folder")
     return names
 
 
@@ -77,8 +89,9 @@ def _check(folder: Path, file: Path, earlier: str | None) -> str:
         if file.exists():
             raise DataError("is not a file", where=str(file), fix="name the files in it one by one")
         raise DataError("no such file", where=str(file), fix="check the path; it starts in the folder you are in")
-    if file.name.startswith(".") or not is_supported(file.name):
-        raise _unsupported(file, fix="convert it, e.g. to CSV in UTF-8")
+    other = other_suffixes(folder)
+    if file.name.startswith(".") or not is_supported(file.name, other):
+        raise _unsupported(file, other, fix="convert it, e.g. to CSV in UTF-8")
     sha256, there = sha256_file(file), folder / file.name
     if earlier not in (None, sha256) or (there.exists() and sha256_file(there) != sha256):
         raise DataError(
@@ -112,8 +125,8 @@ def _copy(source: Path, target: Path) -> None:
         raise
 
 
-def _unsupported(file: Path, *, fix: str) -> DataError:
-    text, parquet = ", ".join(TEXT_SUFFIXES), ", ".join(PARQUET_SUFFIXES)
+def _unsupported(file: Path, other: tuple[str, ...], *, fix: str) -> DataError:
+    text, parquet = ", ".join(TEXT_SUFFIXES), ", ".join((*PARQUET_SUFFIXES, *other))
     return DataError(
         f"is not a kind of file that Finetide reads ({text}, each also .gz; {parquet})", where=str(file), fix=fix
     )

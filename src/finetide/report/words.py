@@ -18,6 +18,8 @@ BASELINE_NAMES = {
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
     "ece": "ECE, raw",
     "ece_calibrated": "ECE, calibrated",
     "nll": "NLL",

@@ -1,4 +1,4 @@
-"""Serves a bundle with numpy, onnxruntime and tokenizers alone; neither torch nor transformers nor pydantic."""
+"""Serves a bundle with numpy, onnxruntime and tokenizers or Pillow alone; neither torch, transformers nor pydantic."""
 
 from finetide.runtime.predictor import Prediction, Predictor, load
 from finetide.runtime.verify import VerifyReport, verify

@@ -12,6 +12,7 @@ from typing import Any
 
 from finetide.errors import IntegrityError, ProjectError
 from finetide.files import read_json, sha256_file
+from finetide.runtime.inputs import FILES
 
 MANIFEST, INFO, EXAMPLES, TOKENIZER = "manifest.json", "bundle.json", "examples.json", "tokenizer.json"
 FP32, INT8 = "model.onnx", "model.int8.onnx"
@@ -27,7 +28,7 @@ class Info:
     labels: tuple[str, ...]
     inputs: tuple[str, ...]
     max_length: int
-    pad_token_id: int
+    pad_token_id: int | None
     temperature: float
     default_graph: str
 
@@ -53,7 +54,8 @@ def check(folder: Path) -> str:
             raise IntegrityError(
                 f"is not what the manifest promises, {promised}", where=str(path), found=found, fix=RESTORE
             )
-    unnamed = [name for name in (INFO, EXAMPLES, TOKENIZER, FP32) if name not in listed]
+    task = read_json(folder / INFO).get("task") if INFO in listed else None
+    unnamed = [name for name in (INFO, EXAMPLES, FILES.get(str(task), INFO), FP32) if name not in listed]
     if unnamed:
         raise IntegrityError(f"files: does not name {unnamed[0]}", where=str(manifest), fix=RESTORE)
     for path in sorted(folder.rglob("*")):
@@ -86,7 +88,7 @@ def read_info(folder: Path) -> Info:
         labels=tuple(labels),
         inputs=tuple(field(found, "inputs", list, path)),
         max_length=field(found, "max_length", int, path),
-        pad_token_id=field(found, "pad_token_id", int, path),
+        pad_token_id=field(found, "pad_token_id", int, path) if (folder / TOKENIZER).is_file() else None,
         temperature=float(field(found, "temperature", (int, float), path)),
         default_graph=default,
     )

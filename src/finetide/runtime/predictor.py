@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from tokenizers import Tokenizer
+from typing import Any
 
 from finetide.errors import InputError, IntegrityError, ProjectError
 from finetide.files import read_json
 from finetide.runtime import bundle
 from finetide.runtime.bundle import Info
-from finetide.runtime.graph import Array, open_session, run_tokens, softmax
-from finetide.text import encode, load_tokenizer
+from finetide.runtime.graph import Array, open_session, softmax
+from finetide.runtime.inputs import Inputs, open_inputs
 
 GRAPHS = ("auto", "fp32", "int8")
 CHAMPION = "champion"
@@ -54,9 +53,14 @@ class Predictor:
         """SHA-256 of manifest.json: the name under which ledger and alias know the bundle."""
         return self._hash
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """One prediction a text, in order. Raises: InputError when a text is no string."""
-        logits = self.logits(texts)
+    @property
+    def inputs(self) -> Inputs:
+        """How what is predicted from becomes what the graph takes."""
+        return self._inputs
+
+    def predict(self, values: Sequence[Any]) -> list[Prediction]:
+        """One prediction an input, in order: texts, or images as paths or bytes. Raises: InputError for another."""
+        logits = self.logits(values)
         shares = softmax(logits, self._info.temperature) if len(logits) else logits
         labels = self._info.labels
         return [
@@ -68,16 +72,12 @@ class Predictor:
             for row in shares
         ]
 
-    def logits(self, texts: Sequence[str]) -> Array:
-        """[texts, labels] float32, before temperature."""
-        if isinstance(texts, str):
-            raise InputError("predict takes a list of texts, not one text", fix="predict([text])")
-        for place, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InputError("is no text", where=f"texts[{place}]", found=type(text).__name__)
+    def logits(self, values: Sequence[Any]) -> Array:
+        """[inputs, labels] float32, before temperature."""
+        self._inputs.check(values)
         self.refresh()
-        tokens = encode(self._tokenizer, texts, self._info.max_length) if texts else []
-        return run_tokens(self._session, tokens, pad_token_id=self._info.pad_token_id, labels=len(self._info.labels))
+        inputs = self._inputs
+        return inputs.run(self._session, inputs.encode(values), len(self._info.labels))
 
     def refresh(self) -> bool:
         """Change to what the alias names now; whether anything changed. Without an alias: False."""
@@ -118,8 +118,8 @@ class Predictor:
                 where=str(folder / name),
                 fix=bundle.RESTORE,
             )
-        tokenizer = _tokenizer(folder / bundle.TOKENIZER)
-        self._session, self._tokenizer, self._info, self._hash = session, tokenizer, info, digest
+        inputs = open_inputs(info.task, folder, asdict(info))
+        self._session, self._inputs, self._info, self._hash = session, inputs, info, digest
 
 
 def load(target: str | Path, *, root: Path | None = None, graph: str = "auto") -> Predictor:
@@ -145,13 +145,6 @@ def load(target: str | Path, *, root: Path | None = None, graph: str = "auto") -
             raise ProjectError("nothing is in service", where=str(path), fix=f"finetide run {model}")
         return Predictor(_follow(path)[0], graph, path)
     return Predictor(Path(target), graph)
-
-
-def _tokenizer(path: Path) -> Tokenizer:
-    try:
-        return load_tokenizer(str(path))
-    except Exception as error:  # the library raises bare ones
-        raise IntegrityError(f"is no tokenizer: {error}", where=str(path), fix=bundle.RESTORE) from error
 
 
 def _follow(alias: Path) -> tuple[Path, str]:

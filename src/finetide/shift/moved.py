@@ -24,7 +24,7 @@ def rows(sample: Sample, comparison: Comparison) -> tuple[MovedRow, ...]:
     found = []
     for place in order:
         row_id, file, line = sample.places[place]
-        text = sample.texts[place] if sample.texts is not None else ""
+        text = sample.shown[place] if sample.shown else ""
         found.append(
             MovedRow(
                 row_id=row_id,

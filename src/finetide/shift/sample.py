@@ -25,12 +25,14 @@ class Champion:
 @dataclass(frozen=True)
 class Sample:
     """``incoming`` [rows] bool; ``features`` [rows, hidden]; ``figures``: name → one number a row; ``places``: row id,
-    file and line of each row. ``groups`` only where every row has one; ``texts`` where the family has them."""
+    file and line of each row. ``groups`` only where every row has one; ``texts`` where the family has them; ``shown``: what a person reads of a
+    row."""
 
     incoming: Array
     features: Array
     labels: Sequence[str | None]
     texts: Sequence[str] | None = None
+    shown: Sequence[str] = ()
     groups: Sequence[str] | None = None
     figures: Mapping[str, Array] = field(default_factory=dict)
     champion: Champion | None = None

@@ -12,8 +12,9 @@ from safetensors.numpy import load_file
 
 from finetide import tasks
 from finetide.base import resolve
-from finetide.config.evaluate import EncodingParams, EvaluateParams
+from finetide.config.evaluate import EncodingParams
 from finetide.config.stage import Stage
+from finetide.data.payload import read_split
 from finetide.engine.inference import embed, predict
 from finetide.evaluation import baselines
 from finetide.evaluation.align import align, label_indices
@@ -21,7 +22,7 @@ from finetide.evaluation.score import prediction_table, score
 from finetide.files import read_json, write_text
 from finetide.metrics.calibration import fit_temperature
 from finetide.metrics.classification import FloatArray
-from finetide.task import ModelSettings, Task
+from finetide.task import Anchors, ModelSettings, Task
 
 # Padded tokens a forward pass. No setting: it bounds memory and decides no number beyond rounding.
 BATCH_TOKENS = 8192
@@ -29,12 +30,12 @@ BATCH_TOKENS = 8192
 
 def run(stage: Stage) -> None:
     """Reads split, model and probe; writes metrics.json, evaluation.json, predictions.parquet and confusion.csv."""
-    params, encoding = stage.section(EvaluateParams), stage.section(EncodingParams, "train")
-    labels = tuple(read_json(stage.dep("model") / "labels.json"))
-    texts = baselines.label_texts(labels, params.label_descriptions)
-    rows = pd.read_parquet(stage.dep("split.parquet"))
-    settings = ModelSettings(labels=labels, max_length=encoding.max_length, pooling=encoding.pooling, dropout=0.0)
     task, seed = tasks.load(stage.task), stage.seed
+    params, encoding = stage.section(task.evaluate_params), stage.section(EncodingParams, "train")
+    labels = tuple(read_json(stage.dep("model") / "labels.json"))
+    rows = read_split(stage)
+    anchors = task.anchors(rows, labels, params)
+    settings = ModelSettings(labels=labels, max_length=encoding.max_length, pooling=encoding.pooling, dropout=0.0)
 
     held = rows[rows["split"].isin(["validation", "test"])]
     logits = _logits(task, stage.dep("model"), settings, held, seed)
@@ -43,13 +44,15 @@ def run(stage: Stage) -> None:
 
     scored = ((held["split"] == "test") & held["label"].notna()).to_numpy()
     test = held[scored]
-    frozen = _frozen(task, resolve(stage.base, stage.root), settings, baselines.rows_needed(rows), texts, seed)
+    base = resolve(stage.base, stage.root)
+    frozen = frozen_features(task, base, settings, baselines.rows_needed(rows), anchors, seed)
     probe = load_file(stage.dep("probe.safetensors"))
     guesses = baselines.predict_all(rows, test, frozen, baselines.Probe(probe["weight"], probe["bias"]), labels)
 
     metrics, evaluation = score(
-        test, logits[scored], temperature=temperature, labels=labels, guesses=guesses, params=params, seed=seed
-    )
+        test, logits[scored], temperature=temperature, labels=labels, guesses=guesses, params=params, seed=seed,
+        extra=task.measures,
+    )  # fmt: skip
     metrics.write(stage.out("metrics.json"))
     evaluation.write(stage.out("evaluation.json"))
     table = prediction_table(held, logits, temperature=temperature, labels=labels)
@@ -75,10 +78,10 @@ def _logits(task: Task, folder: Path, settings: ModelSettings, rows: pd.DataFram
     return align(list(rows["row_id"]), examples.ids, logits.astype(np.float64))
 
 
-def _frozen(
-    task: Task, base: Path, settings: ModelSettings, rows: pd.DataFrame, texts: list[str], seed: int
+def frozen_features(
+    task: Task, base: Path, settings: ModelSettings, rows: pd.DataFrame, anchors: Anchors, seed: int
 ) -> baselines.Frozen:
-    """Features of the base, of ``rows`` and of the labels' texts."""
+    """Features of the base, of ``rows`` and of what stands for each label."""
     built = task.build(base, settings, seed=seed)
 
     def features(of: pd.DataFrame) -> FloatArray:
@@ -87,6 +90,6 @@ def _frozen(
         found = embed(task, built, examples, batch_tokens=BATCH_TOKENS, cache=None)
         return align(list(of["row_id"]), examples.ids, found.astype(np.float64))
 
-    labels = features(pd.DataFrame({"row_id": [f"label:{i}" for i in range(len(texts))], "text": texts}))
+    labels = baselines.means(features(anchors.rows), anchors.owner, len(settings.labels))
     known = features(rows) if len(rows) else np.zeros((0, labels.shape[1]))
-    return baselines.Frozen(ids=tuple(rows["row_id"]), rows=known, labels=labels)
+    return baselines.Frozen(ids=tuple(rows["row_id"]), rows=known, labels=labels, name=anchors.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,20 @@ from finetide import tasks
 from finetide.config.evaluate import EncodingParams
 from finetide.config.export import ExportParams
 from finetide.config.stage import Stage
-from finetide.contracts.bundle import BundleInfo, Example, Examples, Int8Parity, Parity
+from finetide.contracts.bundle import BundleInfo, Examples, Int8Parity, Parity
 from finetide.contracts.metrics import Evaluation, Metrics
 from finetide.contracts.training import TrainingReport
+from finetide.data.payload import read_split
 from finetide.engine.inference import predict
 from finetide.errors import DataError
 from finetide.export import onnx_file, parity, quantise
 from finetide.export.card import write_card
 from finetide.export.pack import machine_kind, pack
 from finetide.files import canonical_json, read_json, sha256_bytes, sha256_file, temporary_prefix
-from finetide.runtime.graph import open_session, run_tokens
+from finetide.runtime.graph import open_session
+from finetide.runtime.inputs import Inputs, open_inputs
 from finetide.seeding import derive
-from finetide.task import Built, ModelSettings, Task
+from finetide.task import Built, ExportSpec, ModelSettings, Task
 
 BATCH_TOKENS = 4096
 EXAMPLES = 8
@@ -35,20 +38,20 @@ Array = np.ndarray[Any, Any]
 
 def run(stage: Stage) -> None:
     params = stage.section(ExportParams)
-    rows = pd.read_parquet(stage.dep("split.parquet"))
+    rows = read_split(stage)
     folder = stage.dep("model")
     task, built = _build(stage, folder)
     test = side(rows, "test")
     with tempfile.TemporaryDirectory(dir=stage.out("bundle").parent, prefix=temporary_prefix("bundle")) as scratch:
         made = Path(scratch) / "bundle"
         made.mkdir()
-        onnx_file.export(
-            task.export(built), made / "model.onnx", opset=params.opset, max_length=built.settings.max_length
-        )
+        prepared = task.preprocessing(built)
+        (made / prepared.name).write_bytes(prepared.content)
+        onnx_file.export(task.export(built), made / "model.onnx", opset=params.opset)
         found = prove(task, built, made / "model.onnx", test, params, stage.seed)
         int8 = _try_int8(task, built, made, side(rows, "validation"), params) if params.int8 else None
         found = found.model_copy(update={"int8": int8})
-        _pack(stage, made, built, test, rows, found, params)
+        _pack(stage, made, task, built, test, rows, found, params)
         found.write(stage.out("parity.json"))
         shutil.rmtree(stage.out("bundle"), ignore_errors=True)
         made.rename(stage.out("bundle"))
@@ -68,17 +71,13 @@ def prove(task: Task, built: Built, path: Path, test: pd.DataFrame, params: Expo
         raise DataError("there are no test rows to compare torch and ONNX on", where="split.parquet")
     spec = task.export(built)
     session = open_session(path)
-    parity.check_interface(session, spec.inputs, spec.output, len(built.settings.labels))
+    parity.check_interface(session, spec, len(built.settings.labels))
     examples = task.encode(built, known_labels(test, built.settings.labels))
     reference = predict(task, built, examples, batch_tokens=BATCH_TOKENS)
-    both = parity.Rows(reference, _onnx_logits(built, session, examples.inputs), np.asarray(examples.targets))
-    shapes = parity.check_shapes(
-        session,
-        _reference(built),
-        parity.shapes_to_check(built.settings.max_length),
-        built.preprocessor.tokenizer.get_vocab_size(),
-        seed,
-    )
+    inputs = served_inputs(task, built)
+    exported = inputs.run(session, examples.inputs, len(built.settings.labels))
+    both = parity.Rows(reference, exported, np.asarray(examples.targets))
+    shapes = parity.check_shapes(session, _reference(built, spec), spec, seed)
     parity.enforce(both, shapes, max_abs_error=params.max_abs_error, min_agreement=params.min_agreement, where=path)
     return Parity(
         passed=True,
@@ -104,14 +103,19 @@ def _build(stage: Stage, folder: Path) -> tuple[Task, Built]:
     return task, task.build(folder, settings, seed=derive(stage.seed, "build"))
 
 
-def _onnx_logits(built: Built, session: Any, tokens: Any) -> Array:
-    return run_tokens(session, tokens, pad_token_id=built.preprocessor.pad_token_id, labels=len(built.settings.labels))
+def served_inputs(task: Task, built: Built) -> Inputs:
+    """What will prepare inputs in service: the runtime's own code, from the file that the bundle carries."""
+    prepared = task.preprocessing(built)
+    info = {"max_length": built.settings.max_length, "pad_token_id": prepared.pad_token_id}
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, prepared.name).write_bytes(prepared.content)
+        return open_inputs(task.name, Path(folder), info)
 
 
-def _reference(built: Built) -> parity.Reference:
-    def outputs(ids: Array, mask: Array) -> Array:
+def _reference(built: Built, spec: ExportSpec) -> parity.Reference:
+    def outputs(drawn: Mapping[str, Array]) -> Array:
         with torch.inference_mode():
-            found: Array = built.module(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
+            found: Array = built.module(*(torch.from_numpy(drawn[name]) for name in spec.inputs)).numpy()
         return found
 
     return outputs
@@ -122,7 +126,8 @@ def _try_int8(task: Task, built: Built, made: Path, rows: pd.DataFrame, params: 
     source, target = made / "model.onnx", made / "model.int8.onnx"
     quantise.quantise(source, target)
     examples = task.encode(built, known_labels(rows, built.settings.labels))
-    logits = [_onnx_logits(built, open_session(path), examples.inputs) for path in (source, target)]
+    inputs, labels = served_inputs(task, built), len(built.settings.labels)
+    logits = [inputs.run(open_session(path), examples.inputs, labels) for path in (source, target)]
     targets = np.asarray(examples.targets)
     found = quantise.judge_int8(
         rows=int((targets >= 0).sum()),
@@ -138,17 +143,19 @@ def _try_int8(task: Task, built: Built, made: Path, rows: pd.DataFrame, params: 
 
 
 def _pack(
-    stage: Stage, made: Path, built: Built, test: pd.DataFrame, rows: pd.DataFrame, found: Parity, params: ExportParams
-) -> None:
+    stage: Stage, made: Path, task: Task, built: Built, test: pd.DataFrame, rows: pd.DataFrame, found: Parity,
+    params: ExportParams,
+) -> None:  # fmt: skip
+    prepared = task.preprocessing(built)
     evaluation = Evaluation.read(stage.dep("evaluation.json"))
     training = TrainingReport.read(stage.dep("training.json"))
     info = BundleInfo(
         model=stage.model,
         task=stage.task,
         labels=built.settings.labels,
-        inputs=("input_ids", "attention_mask"),
+        inputs=task.export(built).inputs,
         max_length=built.settings.max_length,
-        pad_token_id=built.preprocessor.pad_token_id,
+        pad_token_id=prepared.pad_token_id,
         temperature=evaluation.temperature,
         default_graph="model.onnx",
         machine=machine_kind(),
@@ -163,7 +170,8 @@ def _pack(
         data={f"{role}/{split}": len(part) for (role, split), part in rows.groupby(["role", "split"])},
         training=training.sentence,
         temperature=evaluation.temperature,
-        max_length=built.settings.max_length,
+        limit=prepared.limit,
+        stranger=prepared.stranger,
     )
     lineage = {
         "window.json": sha256_file(stage.dep("window.json")),
@@ -175,22 +183,21 @@ def _pack(
     pack(
         made,
         info=info,
-        examples=_examples(made / "model.onnx", built, test, params.max_abs_error),
+        examples=_examples(made / "model.onnx", task, built, test, params.max_abs_error),
         card=card,
-        tokenizer=built.preprocessor.tokenizer_json,
         lineage=lineage,
     )
 
 
-def _examples(path: Path, built: Built, test: pd.DataFrame, tolerance: float) -> Examples:
+def _examples(path: Path, task: Task, built: Built, test: pd.DataFrame, tolerance: float) -> Examples:
     """The first test rows, each alone in its batch."""
-    session = open_session(path)
-    task_tokens = [built.preprocessor.tokenizer.encode(text).ids for text in test["text"].head(EXAMPLES)]
+    session, inputs = open_session(path), served_inputs(task, built)
     found = []
-    for text, ids in zip(test["text"].head(EXAMPLES), task_tokens, strict=True):
-        if len(ids) > built.settings.max_length:
+    for value in test[inputs.column].head(EXAMPLES):
+        shown = inputs.example(value)
+        if shown is None:
             continue
-        logits = _onnx_logits(built, session, [ids])[0]
+        logits = inputs.run(session, inputs.encode([value]), len(built.settings.labels))[0]
         label = built.settings.labels[int(logits.argmax())]
-        found.append(Example(text=text, label=label, logits=tuple(float(value) for value in logits)))
-    return Examples(max_abs_error=tolerance, examples=tuple(found))
+        found.append({inputs.key: shown, "label": label, "logits": [float(one) for one in logits]})
+    return Examples.model_validate({"max_abs_error": tolerance, "examples": found})

@@ -9,6 +9,7 @@ from finetide.config.judge import JudgeParams
 from finetide.config.stage import Stage
 from finetide.contracts.judge import JudgeVerdict
 from finetide.contracts.window import Window
+from finetide.data.payload import read_split
 from finetide.evaluation.verdict import judge
 from finetide.stages.champion import pinned
 
@@ -17,16 +18,14 @@ def run(stage: Stage) -> None:
     """Reads window, split and bundle, and the champion's bundle in serving/; writes judge.json."""
     params = stage.section(JudgeParams)
     window = Window.read(stage.dep("window.json"))
-    rows = pd.read_parquet(stage.dep("split.parquet"))
+    rows = read_split(stage)
     test = rows[(rows["split"] == "test") & rows["label"].notna()]
-    texts = [str(text) for text in test["text"]]
-
     challenger = runtime.load(stage.dep("bundle"))
     champion = pinned(stage, window)
     found = judge(
         list(test["label"]),
-        _labels(challenger, texts),
-        None if champion is None else _labels(champion, texts),
+        _labels(challenger, test),
+        None if champion is None else _labels(champion, test),
         list(test["role"]),
         params,
         stage.seed,
@@ -48,5 +47,6 @@ def run(stage: Stage) -> None:
     ).write(stage.out("judge.json"))
 
 
-def _labels(model: runtime.Predictor, texts: list[str]) -> list[str]:
-    return [prediction.label for prediction in model.predict(texts)] if texts else []
+def _labels(model: runtime.Predictor, rows: pd.DataFrame) -> list[str]:
+    values = list(rows[model.inputs.column])
+    return [prediction.label for prediction in model.predict(values)] if values else []

@@ -14,7 +14,9 @@ from finetide import base, runtime, tasks
 from finetide.config.shift import ShiftParams
 from finetide.config.stage import Stage
 from finetide.config.train import MaxLength, Replay
+from finetide.contracts.rows import shown_columns
 from finetide.contracts.window import Window
+from finetide.data.payload import read_split
 from finetide.files import sha256_bytes, write_bytes, write_text
 from finetide.metrics.calibration import softmax
 from finetide.seeding import derive
@@ -31,7 +33,7 @@ NOT_LIMITS = {"max_rows", "false_alarms_per_year", "windows_per_year"}
 def run(stage: Stage) -> None:
     """Reads window and split, and the champion's bundle in serving/; writes shift.json, recipe.json, .png and .html."""
     params = stage.section(ShiftParams)
-    rows = pd.read_parquet(stage.dep("split.parquet"))
+    rows = read_split(stage)
     limits = Limits(alpha=params.alpha, **params.model_dump(exclude=NOT_LIMITS))
     sizes = measure(rows)
     verdict = without_test(sizes, limits)
@@ -87,6 +89,7 @@ def as_sample(
         features=features,
         labels=[label if isinstance(label, str) else None for label in rows["label"]],
         texts=said,
+        shown=[str(value) for value in rows[shown_columns(rows.columns)[0]]],
         groups=list(rows["group"]) if rows["group"].notna().all() else None,
         figures={**(texts.figures(said) if said is not None else {}), **unknown},
         champion=champion,
@@ -98,7 +101,7 @@ def judged_by(champion: runtime.Predictor | None, rows: pd.DataFrame) -> Champio
     """The champion's calibrated probabilities. It was trained on the reference rows of the training side."""
     if champion is None:
         return None
-    logits = champion.logits([str(text) for text in rows["text"]])
+    logits = champion.logits(list(rows[champion.inputs.column]))
     outputs = softmax(logits.astype(np.float64), champion.info.temperature)
     scored = ((rows["role"] == "incoming") | (rows["split"] != "train")).to_numpy()
     return Champion(champion.labels, outputs, scored)
@@ -110,6 +113,8 @@ def _lengths(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
 
 
 def _unknown(stage: Stage, rows: pd.DataFrame) -> dict[str, Any]:
+    if "text" not in rows:
+        return {}
     folder = base.resolve(stage.base, stage.root)
     return texts.unknown_tokens([str(text) for text in rows["text"]], str(folder / "tokenizer.json"))
 

@@ -13,13 +13,14 @@ from safetensors.numpy import save_file
 from finetide import base, tasks
 from finetide.config.adapters import AdapterPolicy
 from finetide.config.stage import Stage
-from finetide.config.train import AdaptPhase, AveragePhase, LayerPolicy, LayerRule, ProbePhase, SoupPhase, TrainParams
+from finetide.config.train import AdaptPhase, AveragePhase, LayerPolicy, LayerRule, LearnParams, ProbePhase, SoupPhase
 from finetide.contracts.bundle import Manifest
 from finetide.contracts.label_issues import LabelIssues
-from finetide.contracts.rows import ROW_COLUMNS
+from finetide.contracts.rows import content_columns
 from finetide.contracts.shift import Recipe
 from finetide.contracts.training import PhaseReport, TrainingReport
 from finetide.contracts.window import Window
+from finetide.data.payload import read_split
 from finetide.engine import probe
 from finetide.engine.checkpoint import Checkpoints
 from finetide.engine.inference import embed
@@ -43,16 +44,16 @@ L2, ITERATIONS = (0.1, 0.01, 0.001), 40
 
 
 def run(stage: Stage) -> None:
-    params = stage.section(TrainParams)
+    task = tasks.load(stage.task)
+    params = stage.section(task.train_params)
     window = Window.read(stage.dep("window.json"))
     recipe = Recipe.read(stage.dep("recipe.json"))
-    rows = pd.read_parquet(stage.dep("split.parquet"))
+    rows = read_split(stage)
     start = start_folder(stage, window)
-    checkpoints = Checkpoints(stage.root / ".finetide" / "checkpoints" / stage.model / _key(stage, start))
+    checkpoints = Checkpoints(stage.root / ".finetide" / "checkpoints" / stage.model / _key(stage, params, start))
     finished = checkpoints.folder / "finished"
     if not (finished / "complete.json").is_file():
         shutil.rmtree(finished, ignore_errors=True)
-        task = tasks.load(stage.task)
         settings = engine_settings(stage, params)
         labels = tuple(sorted(set(rows["label"].dropna())))
         model = model_settings(labels, params)
@@ -76,10 +77,10 @@ def run(stage: Stage) -> None:
     print(TrainingReport.read(stage.out("training.json")).sentence)
 
 
-def model_settings(labels: tuple[str, ...], params: TrainParams) -> ModelSettings:
+def model_settings(labels: tuple[str, ...], params: LearnParams) -> ModelSettings:
     """What params.yaml says of the model's shape."""
-    hidden, tokens = tuple(params.head.hidden), tuple(params.tokens)
-    return ModelSettings(labels, params.max_length, params.pooling, params.dropout, hidden, tokens)
+    hidden = tuple(params.head.hidden)
+    return ModelSettings(labels, params.max_length, params.pooling, params.dropout, hidden, params.words)
 
 
 def training_rows(rows: pd.DataFrame, replay: float) -> pd.DataFrame:
@@ -88,7 +89,7 @@ def training_rows(rows: pd.DataFrame, replay: float) -> pd.DataFrame:
     A hash of the row's content chooses, so that a row stays in or out when others come, go, or change places.
     """
     side = rows[(rows["split"] == "train") & rows["label"].notna()]
-    payload = [column for column in side.columns if column not in ROW_COLUMNS]
+    payload = content_columns(side.columns)
     digests = [sha256_bytes("\x1f".join(map(str, row)).encode()) for row in side[payload].itertuples(index=False)]
     share = np.array([int(digest[:8], 16) / 0x100000000 for digest in digests])
     return side[(side["role"] == "incoming") | (share < replay)].reset_index(drop=True)
@@ -106,7 +107,7 @@ def adapt_rows(rows: pd.DataFrame, side: str, role: str) -> pd.DataFrame:
 
 
 def adapt_inputs(
-    task: Task, built: Built, rows: pd.DataFrame, params: TrainParams
+    task: Task, built: Built, rows: pd.DataFrame, params: LearnParams
 ) -> dict[str, tuple[Examples, Examples]]:
     """For adapt phases, by the role that they ask for."""
     roles = sorted({phase.rows for phase in params.phases if isinstance(phase, AdaptPhase)})
@@ -144,7 +145,7 @@ def _suspects(
     return label_issues.report((chosen, targets, found), (validation, truth, rest), labels)
 
 
-def phase_specs(params: TrainParams) -> list[PhaseSpec]:
+def phase_specs(params: LearnParams) -> list[PhaseSpec]:
     """params.yaml's phases as the engine's plain values."""
     specs: list[PhaseSpec] = []
     for phase in params.phases:
@@ -210,26 +211,28 @@ def start_folder(stage: Stage, window: Window) -> Path:
     return folder
 
 
-def engine_settings(stage: Stage, params: TrainParams) -> Settings:
+def engine_settings(stage: Stage, params: LearnParams) -> Settings:
     return Settings(
         seed=stage.seed,
         batch_rows=params.batch_rows,
-        batch_tokens=params.batch_tokens,
+        batch_tokens=params.batch_cost,
         precision=params.precision,
         checkpoint_every_steps=params.checkpoint_every_steps,
         feature_cache=stage.root / ".finetide" / "cache" / "features",
         prefix_cache=stage.root / ".finetide" / "cache" / "prefix",
         prefix_cache_gib=params.prefix_cache_gib,
-        packing=params.packing,
+        packing=params.packs,
     )
 
 
-def _key(stage: Stage, start: Path) -> str:
+def _key(stage: Stage, params: LearnParams, start: Path) -> str:
     """Everything that decides the training: its files, params, code, the weights it starts from."""
-    section = stage.section(TrainParams).model_dump(mode="json")
+    section = params.model_dump(mode="json")
     code = stage.code_key()
     deps = {name: sha256_file(stage.dep(name)) for name in ("split.parquet", "recipe.json", "window.json")}
-    files = [start / name for name in (*base.NEEDED, "labels.json")]  # a champion's; the base is named by its hash
+    files = [
+        start / name for name in (*base.NEEDED, base.IMAGES, "labels.json")
+    ]  # a champion's; the base is named by its hash
     weights = {path.name: sha256_file(path) for path in files if path.exists()}
     everything = {
         "task": stage.task, "base": stage.base.sha256, "params": section, "seed": stage.seed, "code": code,

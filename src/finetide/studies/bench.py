@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from finetide import base
-from finetide.config.evaluate import EvaluateParams
+from finetide import base, tasks
+from finetide.config.evaluate import MeasureParams
 from finetide.config.stage import Stage
-from finetide.config.train import TrainParams
+from finetide.config.train import LearnParams
 from finetide.contracts.shift import Recipe
 from finetide.contracts.window import Window
+from finetide.data.payload import read_split
 from finetide.errors import DataError
 from finetide.evaluation.align import label_indices
 from finetide.evaluation.measures import BoolArray, role_masks
@@ -30,8 +31,8 @@ class Bench:
     base and maybe champion; ``weights``: their hashes. ``code``: hash of what makes a run."""
 
     stage: Stage
-    params: TrainParams
-    evaluate: EvaluateParams
+    params: LearnParams
+    evaluate: MeasureParams
     rows: pd.DataFrame
     train: pd.DataFrame
     validation: pd.DataFrame
@@ -71,8 +72,9 @@ def open_bench(root: Path, model: str, *, with_champion: bool = False) -> Bench:
     """
     stage = Stage.open(root, "train", model)
     split = stage.dep("split.parquet")
-    rows = pd.read_parquet(split)
-    params = stage.section(TrainParams)
+    rows = read_split(stage)
+    task = tasks.load(stage.task)
+    params = stage.section(task.train_params)
     written = root / stage.files.deps["recipe.json"]
     replay = Recipe.read(written).replay if written.is_file() else params.replay
     train, validation = training_rows(rows, replay), validation_rows(rows)
@@ -91,7 +93,7 @@ def open_bench(root: Path, model: str, *, with_champion: bool = False) -> Bench:
     if with_champion and window.champion is not None:
         starts["champion"] = start_folder(stage, window.model_copy(update={"start": "champion"}))
     labels = tuple(sorted(set(rows["label"].dropna())))
-    evaluate = stage.section(EvaluateParams, "evaluate")
+    evaluate = stage.section(task.evaluate_params, "evaluate")
     weights = {name: _weights_hash(folder) for name, folder in starts.items()}
     code = codelock.code_hash("finetide.studies.fit", stage.task)
     return Bench(
@@ -100,7 +102,7 @@ def open_bench(root: Path, model: str, *, with_champion: bool = False) -> Bench:
 
 
 def _weights_hash(folder: Path) -> str:
-    files = [folder / name for name in (*base.NEEDED, "labels.json")]
+    files = [folder / name for name in (*base.NEEDED, base.IMAGES, "labels.json")]
     return sha256_bytes(canonical_json({path.name: sha256_file(path) for path in files if path.is_file()}))
 
 
@@ -112,4 +114,5 @@ def majority(bench: Bench) -> IntArray:
 
 def digest(rows: pd.DataFrame) -> str:
     """SHA-256 over rows in their order."""
-    return sha256_bytes(rows.to_csv(index=False).encode())
+    said = rows.drop(columns="bytes", errors="ignore")  # the address of what `digest` tells apart
+    return sha256_bytes(said.to_csv(index=False).encode())

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from finetide import tasks
 from finetide.config.adapters import AdapterPolicy
-from finetide.config.train import Auto, LayerPolicy, TrainParams, TunePhase
+from finetide.config.train import Auto, LayerPolicy, LearnParams, TunePhase
 from finetide.contracts.study import FinishedRun, Method, Shallower, Study, StudyResult
 from finetide.engine.auto import LORA_RATE, MIN_STEPS, candidates
 from finetide.errors import ConfigError
@@ -69,7 +69,7 @@ def measure(
     )  # fmt: skip
 
 
-def with_policy(params: TrainParams, layers: LayerPolicy) -> TrainParams:
+def with_policy(params: LearnParams, layers: LayerPolicy) -> LearnParams:
     """The settings with another policy in the last tune phase.
 
     Its rate suits adapters or other policies, as the one that it has; for the other kind it is derived from that.
@@ -104,7 +104,7 @@ def _check(bench: Bench, policies: Mapping[str, LayerPolicy]) -> None:
             raise ConfigError("are too few steps to tell anything", where=OPTION, found=name, fix=f"at least {least}")
 
 
-def _last_tune(params: TrainParams) -> int:
+def _last_tune(params: LearnParams) -> int:
     return max((place for place, phase in enumerate(params.phases) if isinstance(phase, TunePhase)), default=-1)
 
 

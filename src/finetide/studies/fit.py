@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from finetide import tasks
+from finetide.config.evaluate import MeasureParams
 from finetide.config.train import AdaptPhase
 from finetide.contracts.study import FinishedRun, Method
 from finetide.engine.checkpoint import Checkpoints
@@ -81,7 +82,7 @@ def finished(bench: Bench, job: Job, *, clock: Clock = time.monotonic) -> tuple[
             path.unlink()
     work = folder(bench.stage.root, bench.model) / "unfinished" / key
     shutil.rmtree(work, ignore_errors=True)
-    _warm_up(bench.stage.task, bench.starts["base"], bench.labels)
+    _warm_up(bench.stage.task, bench.starts["base"], bench.labels, bench.params.max_length)
     try:
         with measured(choose_device().type) as reading:
             made = _zero_shot(bench, clock) if job.method == "zero-shot" else _trained(bench, job, work, clock)
@@ -139,7 +140,6 @@ def _trained(bench: Bench, job: Job, work: Path, clock: Clock) -> _Made:
 
 def _zero_shot(bench: Bench, clock: Clock) -> _Made:
     started = clock()
-    texts = baselines.label_texts(bench.labels, bench.evaluate.label_descriptions)
     task, built = _build(bench, Job("zero-shot", None, bench.train, bench.seed))
 
     def features(rows: pd.DataFrame) -> FloatArray:
@@ -147,7 +147,8 @@ def _zero_shot(bench: Bench, clock: Clock) -> _Made:
         found = embed(task, built, examples, batch_tokens=BATCH_TOKENS, cache=None, precision="fp32")
         return align(list(rows["row_id"]), examples.ids, found.astype(np.float64))
 
-    labels = features(pd.DataFrame({"row_id": [f"label:{i}" for i in range(len(texts))], "text": texts}))
+    anchors = task.anchors(bench.train, bench.labels, bench.evaluate)
+    labels = baselines.means(features(anchors.rows), anchors.owner, len(bench.labels))
     seconds = clock() - started
     return _Made(baselines.zero_shot(features(bench.test), labels), None, 0, seconds)
 
@@ -160,9 +161,9 @@ def _build(bench: Bench, job: Job) -> tuple[Task, Built]:
 
 
 @cache
-def _warm_up(name: str, start: Path, labels: tuple[str, ...]) -> None:
+def _warm_up(name: str, start: Path, labels: tuple[str, ...], max_length: int) -> None:
     """Once a process: libraries load on first use, and that is no time of the first run's."""
-    tasks.load(name).build(start, ModelSettings(labels, 8, "mean", 0.0), seed=0)
+    tasks.load(name).build(start, ModelSettings(labels, max_length, "mean", 0.0), seed=0)
 
 
 def _start(method: Method) -> str:
@@ -175,6 +176,7 @@ def _repeat(examples: Examples, times: int) -> Examples:
         inputs=list(examples.inputs) * times,
         lengths=np.tile(examples.lengths, times),
         targets=np.tile(examples.targets, times),
+        keys=examples.keys * times,
     )
 
 
@@ -192,7 +194,7 @@ def _key(bench: Bench, job: Job) -> str:
         "labels": bench.labels,
         "task": bench.stage.task,
         "train": bench.params.model_dump(mode="json", exclude={"start", "replay", "checkpoint_every_steps"}),
-        "descriptions": bench.evaluate.label_descriptions,
+        "zero-shot": bench.evaluate.model_dump(mode="json", exclude=set(MeasureParams.model_fields)),
         "start": bench.weights[_start(job.method)],
         "code": bench.code,
     }

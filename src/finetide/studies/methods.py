@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from finetide.config.train import TrainParams
+from finetide.config.train import LearnParams
 from finetide.contracts.study import Method
 from finetide.engine.specs import PhaseSpec, ProbeSpec, TuneSpec
 from finetide.layers.policies import Named
@@ -35,7 +35,7 @@ MADE: dict[Method, str] = {
 }
 
 
-def phases(params: TrainParams, method: Method) -> list[PhaseSpec]:
+def phases(params: LearnParams, method: Method) -> list[PhaseSpec]:
     """What the engine runs; nothing for zero-shot, and for from scratch where there is no tune phase."""
     own = phase_specs(params)
     if method == "zero-shot":

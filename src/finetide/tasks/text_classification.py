@@ -12,21 +12,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from finetide.base import SHIFTED_POSITIONS
+from finetide.config.evaluate import EvaluateParams
+from finetide.config.train import TrainParams
 from finetide.errors import BaseModelError, ConfigError, DataError
-from finetide.files import write_json
-from finetide.task import Built, Examples, ExportSpec, ModelSettings, Objective
+from finetide.task import Anchors, Built, Examples, ExportSpec, ModelSettings, Objective, Preprocessing
 from finetide.tasks import heads, packing, vocabulary
+from finetide.tasks import weights as weights_of
+from finetide.tasks.label_texts import label_texts
 from finetide.tasks.masked_language import MaskedLanguage
+from finetide.tasks.weights import LABELS, WEIGHTS
 from finetide.text import encode, load_tokenizer
 
-WEIGHTS, LABELS = "model.safetensors", "labels.json"
 UNLABELLED = -1
+# The largest batch that the exported graph promises to take.
+MAX_BATCH = 65_536
 # Encoders whose outputs, positions and padding are known here. A decoder would load too, and pool nonsense.
 ENCODERS = frozenset(
     {"bert", "camembert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta"}
@@ -110,6 +115,9 @@ class TextClassification:
 
     name = "text-classification"
     draws = False
+    train_params = TrainParams
+    evaluate_params = EvaluateParams
+    measures = ()
 
     def build(self, weights: Path, settings: ModelSettings, *, seed: int) -> Built:
         """See `finetide.task.Task`. Raises: BaseModelError for an encoder or a head that does not fit."""
@@ -128,9 +136,9 @@ class TextClassification:
         has_types = int(getattr(config, "type_vocab_size", 0)) > 1
         module = Classifier(encoder, int(config.hidden_size), settings, has_types=has_types)
         if tuned:
-            _load_tuned(module, weights, state, settings.labels)
+            weights_of.load_tuned(module, weights, state, settings.labels)
         else:
-            _load_encoder(encoder, state, weights)
+            weights_of.load_encoder(encoder, state, weights)
         path = weights / "tokenizer.json"
         tokenizer, as_it_came = load_tokenizer(str(path)), path.read_bytes()
         added = vocabulary.add(tokenizer, encoder, settings.tokens, known=tuned)
@@ -139,15 +147,8 @@ class TextClassification:
         return Built(module.eval(), preprocessor, settings)
 
     def save(self, built: Built, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {name: value.detach().contiguous() for name, value in built.module.state_dict().items()}
-        save_file(state, folder / WEIGHTS)
-        config = json.loads(built.module.encoder.config.to_json_string(use_diff=False))  # type: ignore[union-attr,operator]
-        config.pop("_name_or_path", None)  # a path of this machine
-        config.pop("_attn_implementation_internal", None)
-        write_json(folder / "config.json", config)
+        weights_of.save(built, folder)
         (folder / "tokenizer.json").write_bytes(built.preprocessor.tokenizer_json)
-        write_json(folder / LABELS, list(built.settings.labels))
 
     def encode(self, built: Built, rows: pd.DataFrame) -> Examples:
         """Raises: DataError for a label that the model does not have."""
@@ -222,12 +223,48 @@ class TextClassification:
 
     def export(self, built: Built) -> ExportSpec:
         axes = {0: "batch", 1: "length"}
+        longest = built.settings.max_length
+        vocabulary = built.preprocessor.tokenizer.get_vocab_size()
+
+        def draw(rng: np.random.Generator, batch: int, length: int) -> dict[str, np.ndarray[Any, Any]]:
+            """Any tokens, the last row half padded."""
+            ids = rng.integers(0, vocabulary, (batch, length), dtype=np.int64)
+            mask = np.ones((batch, length), dtype=np.int64)
+            mask[-1, (length + 1) // 2 :] = 0
+            return {"input_ids": ids, "attention_mask": mask}
+
         return ExportSpec(
             module=built.module.eval(),
             inputs=("input_ids", "attention_mask"),
             dynamic={"input_ids": axes, "attention_mask": axes},
             output="logits",
+            types=("tensor(int64)", "tensor(int64)"),
+            sizes={"batch": (1, MAX_BATCH), "length": (1, longest)},
+            sample=tuple(torch.ones(2, min(7, longest), dtype=torch.int64) for _ in range(2)),
+            shapes=shapes_to_check(longest),
+            draw=draw,
         )
+
+    def preprocessing(self, built: Built) -> Preprocessing:
+        return Preprocessing(
+            name="tokenizer.json",
+            content=built.preprocessor.tokenizer_json,
+            pad_token_id=built.preprocessor.pad_token_id,
+            limit=f"Texts are cut at {built.settings.max_length} tokens.",
+            stranger="a text about something",
+        )
+
+    def anchors(self, rows: pd.DataFrame, labels: Sequence[str], params: EvaluateParams) -> Anchors:
+        """Each label's own words. Raises: ConfigError: a description names no label."""
+        texts = label_texts(labels, params.label_descriptions)
+        table = pd.DataFrame({"row_id": [f"label:{place}" for place in range(len(texts))], "text": texts})
+        return Anchors("zero-shot", table, np.arange(len(texts)))
+
+
+def shapes_to_check(max_length: int) -> list[tuple[int, int]]:
+    """Single and many rows, shortest, odd and longest: a graph with a constant baked in fails at one of them."""
+    lengths = sorted({1, 2, min(13, max_length), max(1, max_length // 2), max_length})
+    return [(1, length) for length in lengths] + [(3, lengths[-2]), (17, min(13, max_length)), (5, max_length)]
 
 
 def _model_type(built: Built) -> str:
@@ -256,48 +293,6 @@ def _check_length(config: Any, settings: ModelSettings, weights: Path) -> None:
             found=settings.max_length,
             fix="lower train.max_length",
         )
-
-
-def _load_encoder(encoder: nn.Module, state: dict[str, torch.Tensor], weights: Path) -> None:
-    """A checkpoint may hold the encoder under a prefix (``bert.``) and heads of its pre-training beside it."""
-    wanted = encoder.state_dict()
-    prefixes = ["", *sorted({name.split(".")[0] + "." for name in state})]
-    best = max(prefixes, key=lambda prefix: sum(f"{prefix}{name}" in state for name in wanted))
-    found = {name: state[f"{best}{name}"] for name in wanted if f"{best}{name}" in state}
-    missing = [name for name in wanted if name not in found and "position_ids" not in name]  # constants, often left out
-    if missing:
-        raise BaseModelError(
-            f"lacks {len(missing)} of the encoder's weights, first {missing[0]!r}",
-            where=str(weights / WEIGHTS),
-            fix="use a checkpoint of the architecture that config.json names",
-        )
-    wrong = [name for name, value in found.items() if value.shape != wanted[name].shape]
-    if wrong:
-        raise BaseModelError(
-            f"{wrong[0]} has shape {list(found[wrong[0]].shape)}, the config says {list(wanted[wrong[0]].shape)}",
-            where=str(weights / WEIGHTS),
-            fix=f"restore {weights / 'config.json'}: it and the weights are of two models",
-        )
-    encoder.load_state_dict({name: value.float() for name, value in found.items()}, strict=False)
-
-
-def _load_tuned(module: Classifier, weights: Path, state: dict[str, torch.Tensor], labels: Sequence[str]) -> None:
-    """Weights of ours, head included. New labels get fresh rows in the head; a label may not disappear."""
-    have: list[str] = json.loads((weights / LABELS).read_text(encoding="utf-8"))
-    gone = sorted(set(have) - set(labels))
-    if gone:
-        raise BaseModelError(
-            f"was trained with labels that are not wanted any more: {', '.join(gone)}",
-            where=str(weights),
-            fix="start from the base: train.start: base",
-        )
-    last = heads.last(module.head)
-    head, bias = last.weight.detach().clone(), last.bias.detach().clone()
-    name = next(name for name, part in module.named_modules() if part is last)
-    for row, label in enumerate(labels):
-        if label in have:
-            head[row], bias[row] = state[f"{name}.weight"][have.index(label)], state[f"{name}.bias"][have.index(label)]
-    module.load_state_dict({**state, f"{name}.weight": head, f"{name}.bias": bias})
 
 
 TASK = TextClassification()

@@ -6,7 +6,6 @@ from finetide.errors import ConfigError
 from finetide.evaluation.baselines import (
     Frozen,
     Probe,
-    label_texts,
     majority,
     predict_all,
     probe,
@@ -15,6 +14,7 @@ from finetide.evaluation.baselines import (
     tf_idf,
     zero_shot,
 )
+from finetide.tasks.label_texts import label_texts
 
 LABELS = ("refund", "track_order")
 

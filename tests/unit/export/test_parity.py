@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,13 @@ def test_too_few_same_labels_fail() -> None:
 
 
 def test_another_interface_fails(made: tuple[Built, Path]) -> None:
-    session = open_session(made[1])
+    session, spec = open_session(made[1]), TASK.export(made[0])
     with pytest.raises(GateError, match="the exported file takes"):
-        parity.check_interface(session, ("input_ids",), "logits", 3)
+        parity.check_interface(session, replace(spec, inputs=("input_ids",)), 3)
+    with pytest.raises(GateError, match="the exported file takes"):
+        parity.check_interface(session, replace(spec, types=("tensor(float)", "tensor(int64)")), 3)
     with pytest.raises(GateError, match="the exported file gives"):
-        parity.check_interface(session, ("input_ids", "attention_mask"), "logits", 4)
+        parity.check_interface(session, spec, 4)
 
 
 def test_no_test_rows_is_an_error(made: tuple[Built, Path]) -> None:

@@ -1,0 +1,63 @@
+"""params.yaml of an image model: the sections in which it differs from a text model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from finetide.config.base import PositiveInt, Section, Share
+from finetide.config.evaluate import MeasureParams
+from finetide.config.train import LearnParams
+
+
+def cost(side: int) -> int:
+    """What an image of ``side`` pixels costs beside a token: one for each 16 × 16 pixels, as ViT cuts it."""
+    return max(1, (side // 16) ** 2)
+
+
+class ImageColumnParams(Section):
+    """Which column of a manifest or a Parquet file is what; a folder a class and arrays need none."""
+
+    image: str = Field(min_length=1, description="column with the image's path (manifest) or its bytes (Parquet)")
+    label: str = Field(min_length=1, description="column that holds the label")
+    split: str | None = Field(min_length=1, description="column that says train, validation or test; null: we split")
+    group: str | None = Field(
+        min_length=1, description="rows that share it (a patient, a device) stay on one side of the split; null: none"
+    )
+
+
+class ImageIngestParams(Section):
+    columns: ImageColumnParams
+    encoding: Literal["auto", "utf-8", "utf-16", "latin-1", "cp1252"] = Field(
+        description="text encoding of manifests; auto: byte-order mark, else UTF-8"
+    )
+
+
+class ImageValidateParams(Section):
+    labels: list[str] | None = Field(description="allowed labels; null: those that the reference rows have")
+    min_rows_per_label: PositiveInt = Field(description="fewer rows of a label than this is critical")
+    min_side: PositiveInt = Field(description="an image with a side of fewer pixels is critical, as a broken one is")
+    near_duplicate_similarity: Share = Field(
+        description="correlation of 16 × 16 grey thumbnails from which two images count as near duplicates"
+    )
+    max_quarantine_share: Share = Field(
+        description="bad rows up to this share go to the quarantine file; more of them is critical; 0: never quarantine"
+    )
+
+
+class ImageTrainParams(LearnParams):
+    max_length: Annotated[int, Field(ge=8, le=1024)] = Field(
+        description="side in pixels of the square that every image is brought to"
+    )
+    batch_images: PositiveInt = Field(description="images a forward pass; larger batches are accumulated")
+
+    @property
+    def batch_cost(self) -> int:
+        return self.batch_images * cost(self.max_length)
+
+
+class ImageEvaluateParams(MeasureParams):
+    zero_shot_examples: PositiveInt = Field(
+        description="training images a label whose mean zero-shot compares an image with, by the untouched base"
+    )

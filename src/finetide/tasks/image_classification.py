@@ -1,0 +1,320 @@
+"""Image classification by a vision encoder of transformers (ViT, DeiT, Swin, ResNet, ConvNeXt, MobileNet and their
+like), pooling and a linear head."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, AutoModel
+from transformers.utils import logging
+
+from finetide.config.images import ImageEvaluateParams, ImageTrainParams, cost
+from finetide.errors import BaseModelError, ConfigError, DataError
+from finetide.files import sha256_bytes
+from finetide.images import SPEC_FILE, ImageError, Spec, spec_bytes, spec_of, square, tensor
+from finetide.task import Anchors, Built, Examples, ExportSpec, ModelSettings, Objective, Preprocessing
+from finetide.tasks import heads
+from finetide.tasks import weights as weights_of
+from finetide.tasks.weights import LABELS, WEIGHTS
+
+# Encoders whose outputs are known here, and pass the export gate.
+ENCODERS = frozenset({"convnext", "deit", "dinov2", "mobilenet_v2", "resnet", "swin", "vit"})
+# The exporter stumbles over its windows in scaled_dot_product_attention.
+WITHOUT_SDPA = frozenset({"swin"})
+PREPROCESSOR = "preprocessor_config.json"
+UNLABELLED = -1
+MAX_BATCH = 65_536
+# Squares beyond so many bytes lie in an unnamed temporary file, which the system pages in and out.
+IN_MEMORY = 512 << 20
+Batch = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """``config``: preprocessor_config.json of the base as it came, which `save` hands on."""
+
+    spec: Spec
+    config: dict[str, Any]
+
+
+class Classifier(nn.Module):
+    """Encoder → pooling → one length → dropout → head. Submodules: ``encoder``, ``head``.
+
+    The features' length is √hidden, for the reason that text classification has: one range of L2 strengths and
+    learning rates then serves every encoder.
+    """
+
+    def __init__(self, encoder: nn.Module, settings: ModelSettings, channels: int, side: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = settings.pooling
+        # Position tables made for another size are interpolated, where the encoder knows how.
+        configured = getattr(encoder.config, "image_size", None)
+        fits = "interpolate_pos_encoding" in inspect.signature(encoder.forward).parameters
+        self.interpolates = fits and configured not in (None, side, [side, side], (side, side))
+        with torch.no_grad():
+            hidden = self.eval()._pooled(torch.zeros(1, channels, side, side)).shape[1]
+        self.length = math.sqrt(hidden)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.head = heads.make(hidden, settings.hidden or (), len(settings.labels), settings.dropout)
+
+    def _pooled(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        more = {"interpolate_pos_encoding": True} if self.interpolates else {}
+        found = self.encoder(pixel_values=pixel_values, **more)
+        hidden = found.last_hidden_state.float()
+        if hidden.ndim == 4:  # a convolutional net: its own pooling has the last norm in it
+            pooled = getattr(found, "pooler_output", None)
+            return hidden.mean((2, 3)) if pooled is None else pooled.float().flatten(1)
+        return hidden[:, 0] if self.pooling == "cls" else hidden.mean(1)
+
+    def features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Args: [batch, channels, side, side] float32. Returns: [batch, hidden] float32."""
+        return nn.functional.normalize(self._pooled(pixel_values), dim=1) * self.length
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Logits, [batch, labels]."""
+        return self.logits(self.features(pixel_values))
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """[batch, hidden] → [batch, labels]."""
+        logits: torch.Tensor = self.head(self.dropout(features))
+        return logits.float()
+
+
+class ImageClassification:
+    """The family; holds no state."""
+
+    name = "image-classification"
+    draws = False
+    train_params = ImageTrainParams
+    evaluate_params = ImageEvaluateParams
+    measures = ("balanced_accuracy", "auroc")
+
+    def build(self, weights: Path, settings: ModelSettings, *, seed: int) -> Built:
+        """See `finetide.task.Task`. Raises: BaseModelError for an encoder, a size or a head that does not fit."""
+        torch.manual_seed(seed)
+        config = _config(weights)
+        given = _preprocessor(weights)
+        channels, side = int(getattr(config, "num_channels", 3)), settings.max_length
+        try:
+            spec = spec_of(given, side, channels)
+        except ValueError as error:
+            raise BaseModelError(
+                str(error), where=str(weights / PREPROCESSOR), fix="restore the base model's files"
+            ) from error
+        tuned = (weights / LABELS).is_file()
+        state = load_file(weights / WEIGHTS)
+        if tuned:
+            settings = replace(settings, hidden=heads.check(state, settings.hidden, weights))
+        # A base by transformers' own loader: it knows under which names vision weights were saved over the years.
+        encoder = _untrained(config) if tuned else _pretrained(weights, config)
+        if isinstance(getattr(encoder, "pooler", None), nn.Module) and list(encoder.pooler.parameters()):
+            encoder.pooler = None  # of token vectors, where we pool ourselves: it would be neither trained nor frozen
+        module = _module(encoder, settings, channels, side, weights)
+        if tuned:
+            weights_of.load_tuned(module, weights, state, settings.labels)
+        return Built(module.eval(), Preprocessor(spec, given), settings)
+
+    def save(self, built: Built, folder: Path) -> None:
+        weights_of.save(built, folder)
+        text = json.dumps(built.preprocessor.config, sort_keys=True, indent=2) + "\n"
+        (folder / PREPROCESSOR).write_text(text, encoding="utf-8")
+
+    def encode(self, built: Built, rows: pd.DataFrame) -> Examples:
+        """Every image is decoded here, once, to a square of bytes.
+
+        Raises: DataError for a label that the model does not have, or an image that cannot be used.
+        """
+        spec: Spec = built.preprocessor.spec
+        squares = _room((len(rows), spec.side, spec.side, spec.channels))
+        for place, value in enumerate(rows["bytes"]):
+            try:
+                squares[place] = square(bytes(value), spec)
+            except ImageError as error:
+                raise DataError(str(error), where=str(rows["row_id"].iloc[place]), fix=error.fix) from error
+        index = {label: number for number, label in enumerate(built.settings.labels)}
+        targets = np.full(len(rows), UNLABELLED, dtype=np.int64)
+        for place, label in enumerate(rows["label"]):
+            if isinstance(label, str):
+                if label not in index:
+                    raise DataError("the model has no such label", where=str(rows["row_id"].iloc[place]), found=label)
+                targets[place] = index[label]
+        how = sha256_bytes(spec_bytes(spec))[:16]
+        keys = tuple(f"{how} {hashlib.sha256(one.tobytes()).hexdigest()}" for one in squares)
+        lengths = np.full(len(rows), cost(spec.side), np.int64)
+        return Examples(tuple(rows["row_id"]), squares, lengths, targets, keys)
+
+    def packs(self, built: Built) -> bool:
+        del built
+        return False
+
+    def collate(
+        self,
+        built: Built,
+        examples: Examples,
+        index: Sequence[int],
+        *,
+        seed: int | None = None,
+        width: int | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """``targets`` [batch] int64 beside ``pixel_values`` [batch, channels, side, side] float32."""
+        del seed, width
+        squares = np.stack([examples.inputs[place] for place in index])
+        targets = torch.from_numpy(examples.targets[np.asarray(index)])
+        return {"pixel_values": torch.from_numpy(tensor(squares, built.preprocessor.spec)), "targets": targets}
+
+    def features(self, module: nn.Module, batch: Batch) -> torch.Tensor:
+        found: torch.Tensor = module.features(batch["pixel_values"])  # type: ignore[operator]
+        return found
+
+    def outputs(self, module: nn.Module, batch: Batch) -> torch.Tensor:
+        logits: torch.Tensor = module.logits(self.features(module, batch))  # type: ignore[operator]
+        return logits
+
+    def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs, batch["targets"], reduction="none")
+
+    def score(self, outputs: torch.Tensor, examples: Examples) -> tuple[float, float]:
+        """Accuracy and mean cross-entropy."""
+        targets = torch.from_numpy(np.asarray(examples.targets))
+        loss = self.loss(outputs, {"targets": targets}).double().mean()
+        return float((outputs.argmax(1) == targets).double().mean()), float(loss)
+
+    def objective(self, name: str) -> Objective:
+        raise ConfigError(
+            "image-classification has no such objective, so it has no adapt phase", found=name,
+            fix="take the phase out of train.phases",
+        )  # fmt: skip
+
+    def export(self, built: Built) -> ExportSpec:
+        spec: Spec = built.preprocessor.spec
+
+        def draw(rng: np.random.Generator, batch: int, side: int) -> dict[str, np.ndarray[Any, Any]]:
+            """Any pixels."""
+            values = rng.integers(0, 256, (batch, side, side, spec.channels), dtype=np.uint8)
+            return {"pixel_values": tensor(values, spec)}
+
+        return ExportSpec(
+            module=built.module.eval(),
+            inputs=("pixel_values",),
+            dynamic={"pixel_values": {0: "batch"}},
+            output="logits",
+            types=("tensor(float)",),
+            sizes={"batch": (1, MAX_BATCH)},
+            sample=(torch.zeros(2, spec.channels, spec.side, spec.side),),
+            shapes=[(batch, spec.side) for batch in (1, 2, 3, 17)],
+            draw=draw,
+        )
+
+    def preprocessing(self, built: Built) -> Preprocessing:
+        side = built.preprocessor.spec.side
+        return Preprocessing(
+            name=SPEC_FILE,
+            content=spec_bytes(built.preprocessor.spec),
+            pad_token_id=None,
+            limit=f"Images are brought to {side} × {side} pixels.",
+            stranger="an image of something",
+        )
+
+    def anchors(self, rows: pd.DataFrame, labels: Sequence[str], params: ImageEvaluateParams) -> Anchors:
+        """``zero_shot_examples`` training rows a label, chosen by a hash of their pixels; fewer where there are not
+        so many."""
+        taught = rows[(rows["split"] == "train") & rows["label"].isin(list(labels))]
+        ranked = taught.assign(rank=[sha256_bytes(str(one).encode()) for one in taught["digest"]])
+        ranked = ranked.sort_values(["rank", "row_id"], kind="stable").drop_duplicates("digest")
+        chosen = ranked.groupby("label", sort=False).head(params.zero_shot_examples).drop(columns="rank")
+        owner = np.array([labels.index(label) for label in chosen["label"]], np.int64)
+        return Anchors(f"nearest mean of {params.zero_shot_examples}", chosen, owner)
+
+
+def _config(weights: Path) -> Any:
+    found = json.loads((weights / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if found not in ENCODERS:
+        raise BaseModelError(
+            "image-classification does not know this architecture", where=str(weights / "config.json"), found=found,
+            fix=f"use one of: {', '.join(sorted(ENCODERS))}",
+        )  # fmt: skip
+    return AutoConfig.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
+
+
+def _attention(config: Any) -> dict[str, str]:
+    return {"attn_implementation": "eager"} if config.model_type in WITHOUT_SDPA else {}
+
+
+def _untrained(config: Any) -> Any:
+    return AutoModel.from_config(config, **_attention(config))  # type: ignore[no-untyped-call]
+
+
+def _pretrained(weights: Path, config: Any) -> Any:
+    """Raises: BaseModelError: the file lacks weights of the encoder."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # it tells of the heads of the pre-training, which are not wanted
+    logging.disable_progress_bar()
+    try:
+        encoder, told = AutoModel.from_pretrained(
+            weights, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
+            output_loading_info=True, **_attention(config),
+        )  # fmt: skip
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+    missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise BaseModelError(
+            f"lacks {len(missing)} of the encoder's weights, first {missing[0]!r}",
+            where=str(weights / WEIGHTS),
+            fix="use a checkpoint of the architecture that config.json names",
+        )
+    return encoder
+
+
+def _preprocessor(weights: Path) -> dict[str, Any]:
+    path = weights / PREPROCESSOR
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("is no JSON object")
+    except (OSError, ValueError) as error:
+        raise BaseModelError(
+            f"cannot be read: {error}", where=str(path), fix="save the image processor beside the weights"
+        ) from error
+    return found
+
+
+def _module(encoder: nn.Module, settings: ModelSettings, channels: int, side: int, weights: Path) -> Classifier:
+    if settings.pooling == "cls" and not any("cls_token" in name for name, _ in encoder.named_parameters()):
+        raise BaseModelError(
+            "this encoder has no class token", where=str(weights), found="train.pooling: cls", fix="write mean"
+        )
+    try:
+        return Classifier(encoder, settings, channels, side)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise BaseModelError(
+            f"the base does not take images of {side} × {side}: {' '.join(str(error).split())[:200]}",
+            where=str(weights), found=side, fix="set train.max_length to the size of the base's config",
+        ) from error  # fmt: skip
+
+
+def _room(shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Zeros, in memory or in a file without a name."""
+    if math.prod(shape) <= IN_MEMORY:
+        return np.zeros(shape, np.uint8)
+    with tempfile.TemporaryFile() as stream:  # the mapping outlives it
+        return np.memmap(stream, np.uint8, "w+", shape=shape)
+
+
+TASK = ImageClassification()
