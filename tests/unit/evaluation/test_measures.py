@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from finetide.evaluation.measures import baseline_measures, classification_measures, role_masks, score_measures
+from finetide.evaluation.measures import (
+    baseline_measures,
+    classification_measures,
+    extra_measures,
+    role_masks,
+    score_measures,
+)
 
 TRUTH, PREDICTED = np.array([0, 0, 1, 1] * 10), np.array([0, 1, 1, 1] * 10)
 
@@ -69,3 +75,34 @@ def test_baselines_are_measured_by_role():
     assert set(found["majority"]) == {"reference", "incoming", "all"}
     assert found["majority"]["incoming"]["accuracy"].value == pytest.approx(0.5)
     assert found["majority"]["incoming"]["accuracy"].rows == 20
+
+
+def test_balanced_accuracy_is_the_mean_recall() -> None:
+    truth = np.array([0] * 8 + [1] * 2)
+    logits = np.zeros((10, 2))
+    logits[:, 0] = 1.0
+    found = extra_measures(
+        ("balanced_accuracy",), truth, logits, labels=2, resamples=50, confidence=0.9, seed=1, name="m"
+    )  # fmt: skip
+    assert found["balanced_accuracy"].value == 0.5
+    assert set(found) == {"balanced_accuracy"}
+
+
+def test_auroc_is_how_often_the_right_one_scores_higher() -> None:
+    chance = np.random.default_rng(3)
+    truth = chance.integers(0, 2, 300)
+    scores = truth + chance.normal(0, 1.0, 300)
+    logits = np.stack([np.zeros(300), scores], axis=1)
+    wanted = np.mean(
+        [(one > other) + 0.5 * (one == other) for one in scores[truth == 1] for other in scores[truth == 0]]
+    )
+    settings = {"labels": 2, "resamples": 200, "confidence": 0.95, "seed": 1, "name": "m"}
+    found = extra_measures(("auroc",), truth, logits, **settings)["auroc"]
+    assert found.value == pytest.approx(wanted)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < wanted < found.high
+    ties = extra_measures(("auroc",), truth, np.zeros((300, 2)), **settings)["auroc"]
+    assert ties.value == 0.5
+    assert extra_measures(("auroc",), np.zeros(300, int), logits, **settings) == {}
+    assert extra_measures((), truth, logits, **settings) == {}
