@@ -196,7 +196,7 @@ def _frame(rows: pd.DataFrame, named: Sequence[str], start: int = 0) -> pd.DataF
 def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
     """The long columns as numbers, equal where the strings are."""
     made = {}
-    for name in LONG:
+    for name in (name for name in LONG if name in rows):
         missing = rows[name].isna().to_numpy()
         same = contents(rows[name].fillna("") if missing.any() else rows[name], same=str).of_row
         made[name] = np.where(missing, np.nan, same) if missing.any() else same

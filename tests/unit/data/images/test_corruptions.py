@@ -21,6 +21,7 @@ from finetide.data.images.checks import CHECKS
 from finetide.data.images.reading import ingest
 from finetide.data.ingest import Ingested
 from finetide.data.quality import Asked, Quality
+from finetide.data.suites import default_suite
 from finetide.errors import DataError
 from finetide.files import sha256_file
 from support.images import encoded, idx, members, picture, write_zip
@@ -121,6 +122,14 @@ def test_whole_images_pass(tmp_path: Path) -> None:
     assert quality.verdict.verdict == "pass"
     assert [one.check for one in quality.verdict.findings] == []
     assert quality.quarantine.empty
+
+
+def test_the_suite_that_init_writes_passes_whole_images(tmp_path: Path) -> None:
+    write_zip(raw(tmp_path) / "x.zip", members(12))
+    asked = Asked(default_suite("image-classification"), VALIDATE, Path("base"), 32, True)
+    verdict = CHECKS.assess(read(tmp_path / "raw").rows, asked).verdict
+    assert len(verdict.checks) > 20
+    assert [one.detail for one in verdict.checks if not one.passed] == []
 
 
 def test_too_many_bad_images_fail(tmp_path: Path) -> None:
