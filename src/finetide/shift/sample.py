@@ -25,8 +25,8 @@ class Champion:
 @dataclass(frozen=True)
 class Sample:
     """``incoming`` [rows] bool; ``features`` [rows, hidden]; ``figures``: name → one number a row; ``places``: row id,
-    file and line of each row. ``groups`` only where every row has one; ``texts`` where the family has them; ``shown``: what a person reads of a
-    row."""
+    file and line of each row; ``shown``: what a person reads of it. ``groups`` only where every row has one; ``texts``
+    where the family has them."""
 
     incoming: Array
     features: Array

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -28,6 +29,8 @@ class Said:
 
 class Scripted:
     """A predictor whose answers stand in its bundle."""
+
+    inputs = SimpleNamespace(column="text")
 
     def __init__(self, folder: Path) -> None:
         self.answers = json.loads((folder / "answers.json").read_text())
