@@ -122,7 +122,7 @@ class _Texts:
     """The `Subject` of text."""
 
     noun = "text"
-    quarantine = QUARANTINE_COLUMNS
+    quarantine: tuple[str, ...] = QUARANTINE_COLUMNS
 
     def __init__(self, params: ValidateParams, count: CountTokens, max_length: int) -> None:
         self._params, self._count, self._max_length = params, count, max_length

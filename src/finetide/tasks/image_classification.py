@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -77,8 +77,10 @@ class Classifier(nn.Module):
         hidden = found.last_hidden_state.float()
         if hidden.ndim == 4:  # a convolutional net: its own pooling has the last norm in it
             pooled = getattr(found, "pooler_output", None)
-            return hidden.mean((2, 3)) if pooled is None else pooled.float().flatten(1)
-        return hidden[:, 0] if self.pooling == "cls" else hidden.mean(1)
+            chosen = hidden.mean((2, 3)) if pooled is None else pooled.float().flatten(1)
+        else:
+            chosen = hidden[:, 0] if self.pooling == "cls" else hidden.mean(1)
+        return cast(torch.Tensor, chosen)
 
     def features(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Args: [batch, channels, side, side] float32. Returns: [batch, hidden] float32."""
@@ -261,8 +263,8 @@ def _untrained(config: Any) -> Any:
 def _pretrained(weights: Path, config: Any) -> Any:
     """Raises: BaseModelError: the file lacks weights of the encoder."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # it tells of the heads of the pre-training, which are not wanted
-    logging.disable_progress_bar()
+    logging.set_verbosity(logging.ERROR)  # it tells of the heads of the pre-training, which are not wanted
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         encoder, told = AutoModel.from_pretrained(
             weights, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
@@ -271,7 +273,7 @@ def _pretrained(weights: Path, config: Any) -> Any:
     finally:
         logging.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise BaseModelError(

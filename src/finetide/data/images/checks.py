@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from finetide.config.images import ImageValidateParams
+from finetide.contracts.quality import Severity
 from finetide.data import checks
 from finetide.data.checks import Check
 from finetide.data.images.measure import near_images
@@ -21,7 +22,7 @@ class Images:
     """See `finetide.data.quality.Subject`."""
 
     noun = "image"
-    quarantine = ("row_id", "file", "line", "reason", "name", "label", "fault")
+    quarantine: tuple[str, ...] = ("row_id", "file", "line", "reason", "name", "label", "fault")
 
     def __init__(self, params: ImageValidateParams, max_length: int) -> None:
         self._params, self._side = params, max_length
@@ -124,7 +125,7 @@ def mixed_modes(rows: pd.DataFrame) -> Check:
     said = f"{int(counts.get('L', 0))} images are grey, {int(counts.get('RGB', 0))} are in colour"
     labels = rows.loc[rows["label"].notna()].groupby("label", observed=True)["mode"].nunique()
     alone = labels.index[labels == 1].tolist()
-    severity = "warning" if alone else "info"
+    severity: Severity = "warning" if alone else "info"
     if alone:
         said += f"; the mode gives away labels that have one only, e.g. {alone[0]!r}"
     return Check(name, severity, "", said, "save all in one mode, if the mode means nothing", "mode", _ids(rows, bad))
