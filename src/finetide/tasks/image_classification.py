@@ -10,6 +10,7 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from logging import ERROR
 from pathlib import Path
 from typing import Any, cast
 
@@ -263,7 +264,7 @@ def _untrained(config: Any) -> Any:
 def _pretrained(weights: Path, config: Any) -> Any:
     """Raises: BaseModelError: the file lacks weights of the encoder."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.ERROR)  # it tells of the heads of the pre-training, which are not wanted
+    logging.set_verbosity(ERROR)  # it tells of the heads of the pre-training, which are not wanted
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         encoder, told = AutoModel.from_pretrained(
