@@ -112,12 +112,18 @@ def _nearest(key: str, way: list[Any], model: type[BaseModel]) -> str:
 
 
 def _at(schema: dict[str, Any], way: list[Any]) -> list[str]:
-    """The keys of the shape that ``way`` leads to; none where a union or a list is on the way."""
-    place = schema
+    """The keys of the shape that ``way`` leads to, of several shapes those that all have; none where a list is on the
+    way."""
+    places = [schema]
     for part in way:
-        any_key = next(iter(place.get("patternProperties", {}).values()), place.get("additionalProperties", {}))
-        place = place.get("properties", {}).get(part, any_key)
-        if not isinstance(place, dict):
-            return []
-        place = schema.get("$defs", {}).get(str(place.get("$ref", "")).rpartition("/")[2], place)
-    return list(place.get("properties", {}))
+        below = []
+        for place in places:
+            any_key = next(iter(place.get("patternProperties", {}).values()), place.get("additionalProperties", {}))
+            found = place.get("properties", {}).get(part, any_key)
+            if not isinstance(found, dict):
+                return []
+            options = found.get("oneOf", found.get("anyOf", [found]))
+            below += [schema.get("$defs", {}).get(str(one.get("$ref", "")).rpartition("/")[2], one) for one in options]
+        places = below
+    first, *others = [list(place.get("properties", {})) for place in places]
+    return [key for key in first if all(key in keys for keys in others)]
