@@ -13,6 +13,7 @@ from finetide.config.ingest import IngestParams
 from finetide.contracts.quality import IngestReport
 from finetide.contracts.rows import ROLES, Role
 from finetide.contracts.window import Window, WindowFile
+from finetide.data.payload import FIRST_LINE
 from finetide.data.problems import Problems
 from finetide.data.readers import ROW_ID, as_list, as_strings, brings_labels, load, rows_of, without_empty
 from finetide.data.records import PARQUET_SUFFIXES, TEXT_SUFFIXES, Records
@@ -168,8 +169,8 @@ def _refuse_doubles(files: Sequence[WindowFile]) -> None:
 
 
 class _Tables:
-    """Rows of text; see `finetide.data.kinds.Source`. The texts stand in the table itself, so the store stays empty:
-    DVC has no optional outputs."""
+    """Rows of text; see `finetide.data.kinds.Source`. The texts stand in the table itself, so the store has its first
+    line only: DVC has no optional outputs."""
 
     schema = SCHEMA
     params = IngestParams
@@ -177,7 +178,7 @@ class _Tables:
 
     def ingest(self, window: Window, raw: Path, params: IngestParams, store: Path | None) -> Ingested:
         if store is not None:
-            store.write_bytes(b"")
+            store.write_bytes(FIRST_LINE)
         return ingest(window, raw, params)
 
     def examine(self, path: Path, name: str, params: IngestParams) -> list[str]:

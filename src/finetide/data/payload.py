@@ -1,7 +1,8 @@
 """Content that is too large for a table of rows: in one file beside it, the bytes of all behind one another.
 
 A table with the columns ``start`` and ``size`` says where a row's content lies. So rows stay small, and a stage reads
-what it needs, when it needs it. Of a family without such columns the file is empty.
+what it needs, when it needs it. Of a family without such columns the file has its first line only (DVC warns of empty
+outputs).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from finetide.errors import IntegrityError
 from finetide.files import sha256_bytes
 
 STORE = "payload.bin"
+FIRST_LINE = b"finetide payload 1\n"
 
 
 class Writer:
@@ -31,6 +33,8 @@ class Writer:
 
     def __enter__(self) -> Self:
         self._stream = self._path.open("wb")
+        self._stream.write(FIRST_LINE)
+        self._end = len(FIRST_LINE)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -56,10 +60,12 @@ class Store:
         self._mapped: mmap.mmap | None = None
 
     def read(self, start: int, size: int) -> bytes:
-        """Raises: IntegrityError: the file is shorter than that."""
+        """Raises: IntegrityError: the file is shorter than that, or not what `Writer` wrote."""
         if size and self._mapped is None and self.path.stat().st_size:
             with self.path.open("rb") as stream:
                 self._mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            if not self._mapped[: len(FIRST_LINE)] == FIRST_LINE:
+                raise IntegrityError("is no store", where=str(self.path), fix="run its stage again: dvc repro")
         found = self._mapped[start : start + size] if self._mapped is not None else b""
         if len(found) != size:
             raise IntegrityError(

@@ -16,8 +16,8 @@ from finetide.contracts.window import Window, WindowFile
 from finetide.data.images.pack import packed
 from finetide.data.images.reading import examine, ingest
 from finetide.data.ingest import Ingested
-from finetide.data.payload import Store
-from finetide.errors import DataError, ProjectError
+from finetide.data.payload import FIRST_LINE, Store
+from finetide.errors import DataError, IntegrityError, ProjectError
 from finetide.files import sha256_file
 from finetide.images import decode
 from support.images import LABELS, encoded, idx, members, picture, write_folder, write_zip
@@ -143,8 +143,11 @@ def test_equal_images_are_stored_once_and_bytes_are_equal_every_time(tmp_path: P
     data = encoded(picture("disc", 1))
     path = write_zip(tmp_path / "x.zip", {f"disc/{place}.png": data for place in range(5)})
     found = read([path])
-    assert (tmp_path / "payload.bin").read_bytes() == data
-    assert set(found.rows["start"]) == {0}
+    assert (tmp_path / "payload.bin").read_bytes() == FIRST_LINE + data
+    assert set(found.rows["start"]) == {len(FIRST_LINE)}
+    (tmp_path / "payload.bin").write_bytes(bytes(len(FIRST_LINE)) + data)
+    with pytest.raises(IntegrityError, match=r"payload\.bin: is no store"):
+        stored(found, tmp_path)
 
 
 def test_without_a_place_for_images_it_says_so(tmp_path: Path) -> None:
