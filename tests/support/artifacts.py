@@ -22,6 +22,7 @@ from finetide.contracts.quality import CheckResult, Finding, IngestReport, Leaka
 from finetide.contracts.shift import Recipe, ShiftVerdict, Statistic
 from finetide.contracts.training import PhaseReport, TrainingReport
 from finetide.contracts.window import ChampionPin, Window, WindowFile
+from finetide.data.payload import FIRST_LINE, STORE
 from finetide.evaluation.score import score
 from finetide.evaluation.verdict import judge
 from finetide.files import sha256_file
@@ -97,6 +98,7 @@ class Artifacts:
         )
         report.write(self.out("ingest", "ingest.json"))
         self.table.to_parquet(self.out("ingest", "rows.parquet"))
+        self.out("ingest", STORE).write_bytes(FIRST_LINE)
 
     def quality(self, verdict: str = "pass") -> None:
         row = RowRef(row_id="airline.csv:31", file="airline.csv", line=31, column="text", value=HOSTILE)
