@@ -180,7 +180,7 @@ CAUSES = [
           rights("serving", 0o555)), 7, ("{root}/serving", "permission denied", "give yourself the right"),
           as_user=True),
     # Space.
-    Cause("no space", "for what stages write", RUN, small_disk("artifacts", 16), 7,
+    Cause("no space", "for what stages write", RUN, small_disk("artifacts", 8), 7,
           ("no space left on device", "artifacts/mail", "free some space"), harmless=STAGES),
     Cause("no space", "for the training", RUN, small_disk(".finetide/checkpoints", 32), 7,
           ("no space left on device", "free some space"), harmless=STAGES),
