@@ -122,7 +122,7 @@ def _at(schema: dict[str, Any], way: list[Any]) -> list[str]:
             found = place.get("properties", {}).get(part, any_key)
             if not isinstance(found, dict):
                 return []
-            options = found.get("oneOf", found.get("anyOf", [found]))
+            options: list[Any] = found.get("oneOf") or found.get("anyOf") or [found]
             below += [schema.get("$defs", {}).get(str(one.get("$ref", "")).rpartition("/")[2], one) for one in options]
         places = below
     first, *others = [list(place.get("properties", {})) for place in places]
