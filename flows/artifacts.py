@@ -14,9 +14,13 @@ from prefect.artifacts import (
 )
 
 from finetide import report
+from finetide.contracts.judge import JudgeVerdict, SliceResult
+from finetide.files import write_text
 from finetide.lifecycle import outputs
+from finetide.registry import ledger
 
 CARD_LIMIT = 200_000
+HISTORY_LIMIT = 200
 
 
 def verdict_rows(root: Path, model: str) -> list[dict[str, Any]]:
@@ -52,8 +56,124 @@ def metric_rows(root: Path, model: str) -> list[dict[str, Any]]:
     ]
 
 
+def check_rows(root: Path, model: str) -> list[dict[str, Any]]:
+    """What validate looked for, the findings first; one row a check."""
+    found = outputs.quality(root, model)
+    if found is None:
+        return []
+    checks = sorted(found.checks, key=lambda check: check.passed)
+    return [
+        {
+            "check": check.check,
+            "passed": "yes" if check.passed else "NO",
+            "severity": check.severity,
+            "what": check.detail,
+        }
+        for check in checks
+    ]
+
+
+def shift_rows(root: Path, model: str) -> list[dict[str, Any]]:
+    """One row a statistic of the shift test, the most significant first."""
+    found = outputs.shift(root, model)
+    return [
+        {
+            "test": one.name,
+            "adjusted p": f"{one.adjusted:.4f}",
+            "effect": f"{one.effect:.3f} [{one.low:.3f}, {one.high:.3f}] {one.unit}",
+            "by chance": f"{one.expected:.3f}",
+            "rows": f"{one.incoming_rows} against {one.reference_rows}",
+        }
+        for one in sorted(found.statistics if found else (), key=lambda one: one.adjusted)
+    ]
+
+
+def parity_rows(root: Path, model: str) -> list[dict[str, Any]]:
+    """The exported file against the trained model, a row a shape of batch, and int8 where it was tried."""
+    found = outputs.parity(root, model)
+    if found is None:
+        return []
+    rows = [
+        {
+            "graph": "fp32",
+            "batch": str(one.batch),
+            "length": str(one.length),
+            "largest difference": f"{one.max_abs_error:.1e}",
+        }
+        for one in found.shapes
+    ]
+    whole = {
+        "graph": "fp32",
+        "batch": f"{found.rows} test rows",
+        "length": "",
+        "largest difference": f"{found.max_abs_error:.1e}",
+    }
+    return [whole, *rows]
+
+
+def judge_rows(root: Path, model: str) -> list[dict[str, Any]]:
+    """Challenger against champion: all rows first, then each slice."""
+    found = outputs.judge(root, model)
+    if found is None:
+        return []
+    whole = _compared("all", found, "yes" if found.verdict == "promote" else "NO", found.reason)
+    return [whole, *(_compared(one.slice, one, "yes" if one.passed else "NO", one.reason) for one in found.slices)]
+
+
+def _compared(name: str, one: JudgeVerdict | SliceResult, passed: str, why: str) -> dict[str, Any]:
+    interval = "" if one.low is None else f" [{one.low:+.3f}, {one.high:+.3f}]"
+    return {
+        "slice": name,
+        "rows": one.rows,
+        "challenger": f"{one.challenger:.3f}",
+        "champion": "" if one.champion is None else f"{one.champion:.3f}",
+        "difference": "" if one.difference is None else f"{one.difference:+.3f}{interval}",
+        "passed": passed,
+        "why": why,
+    }
+
+
+def history_rows(root: Path, model: str) -> list[dict[str, Any]]:
+    """The ledger, the newest first: what was in service, since when, and why."""
+    return [
+        {
+            "when": entry.time,
+            "what": entry.event,
+            "version": entry.version or "",
+            "why": entry.reason,
+            "who": entry.who,
+        }
+        for entry in reversed(ledger.read(root, model))
+    ][:HISTORY_LIMIT]
+
+
+def question(root: Path, model: str, reason: str) -> str:
+    """What a person reads above the form: what halted, the verdicts, what a yes does."""
+    rows = "\n".join(f"| {row['stage']} | {row['verdict']} | {row['why']} |" for row in verdict_rows(root, model))
+    return (
+        f"**{model} is halted.** {_cell(reason)}\n\n| stage | verdict | why |\n|---|---|---|\n{rows}\n\n"
+        "Approving lets exactly these verdicts pass: the model is trained, and judged as always. The shift plot is "
+        f'among the artifacts ({model}-shift). The same from a terminal: `finetide approve {model} --why "…"`.'
+    )
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split())
+
+
+def after_look(root: Path, model: str) -> None:
+    """What a look without a training has to show beside what its stages showed."""
+    if rows := verdict_rows(root, model):
+        create_table_artifact(rows, key=f"{model}-verdicts", description=f"Latest look at the data of {model}")
+
+
 def after_stage(root: Path, model: str, stage: str) -> None:
     """Publish what this stage has to show; keys are one a model and kind, so that Prefect keeps their history."""
+    tables = {"validate": check_rows, "export": parity_rows, "judge": judge_rows}
+    if stage in tables and (rows := tables[stage](root, model)):
+        create_table_artifact(rows, key=f"{model}-{stage}", description=outputs.sentence(root, model, stage))
+    if stage == "shift" and (rows := shift_rows(root, model)):
+        create_table_artifact(rows, key=f"{model}-shift-tests", description=outputs.sentence(root, model, "shift"))
     if stage == "shift":
         plot = outputs.path_of(root, model, "shift", "shift.png")
         if plot.exists():
@@ -72,10 +192,13 @@ def after_stage(root: Path, model: str, stage: str) -> None:
             create_markdown_artifact(text, key=f"{model}-card", description=f"Model card of {model}")
 
 
-def after_run(root: Path, model: str, conclusion: str) -> Path:
-    """Verdict table, report page and the link to it. Returns the report's path."""
+def after_run(root: Path, model: str, conclusion: str, home: Path) -> Path:
+    """Verdict table, history, report page and the link to it. Returns the report's path, in the checkout ``home``."""
     if rows := verdict_rows(root, model):
         create_table_artifact(rows, key=f"{model}-verdicts", description=conclusion)
-    path = report.write(root, model)
+    if entries := history_rows(root, model):
+        create_table_artifact(entries, key=f"{model}-history", description=f"Everything that was decided about {model}")
+    path = home / ".finetide" / "reports" / f"{model}.html"
+    write_text(path, report.build(root, model))
     create_link_artifact(path.as_uri(), link_text=f"Report of {model}", key=f"{model}-report", description=conclusion)
     return path

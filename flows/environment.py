@@ -1,4 +1,4 @@
-"""Prefect's settings for a project: its state stays in the project's folder and nothing is reported anywhere.
+"""Prefect's settings for a project, put into this process's environment.
 
 Imported before Prefect is, because Prefect reads its environment once, on import.
 """
@@ -8,19 +8,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from finetide.operate.environment import defaults
+
 
 def configure(root: Path) -> None:
     """Set what is not set yet; an existing server (``PREFECT_API_URL``) or home is left alone."""
-    defaults = {
-        "PREFECT_HOME": str(root / ".finetide" / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
-        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-        # A temporary server migrates its database on the first start, which takes longer than the 20 s allowed.
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_LOGGING_LEVEL": "INFO",
-    }
-    for name, value in defaults.items():
+    for name, value in defaults(root).items():
         os.environ.setdefault(name, value)
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder only

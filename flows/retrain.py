@@ -11,6 +11,8 @@ bytes.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,17 +24,24 @@ from finetide.errors import BusyError, FinetideError, ToolError
 
 configure(find_project())  # before Prefect is imported: it reads its settings once
 
-from finetide_flows import artifacts  # noqa: E402
+from finetide_flows import approval, artifacts, place  # noqa: E402
+from finetide_flows.due import reason_to_skip  # noqa: E402
+from finetide_flows.names import slots_name  # noqa: E402
+from finetide_flows.progress import Bars  # noqa: E402
 from prefect import flow, get_run_logger, task  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.concurrency.sync import concurrency  # noqa: E402
 from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 
+from finetide.config.params import model_params  # noqa: E402
+from finetide.lifecycle import outputs, waiting  # noqa: E402
 from finetide.lifecycle.conclude import EXIT_CODES, Conclusion, conclude  # noqa: E402
 from finetide.lifecycle.prepare import prepare, repin  # noqa: E402
 from finetide.lifecycle.run import closing_lines, graph_of, nothing_to_do, training_needed  # noqa: E402
+from finetide.operate import up  # noqa: E402
 from finetide.pipeline.dvc import run_lock  # noqa: E402
 from finetide.pipeline.graph import Graph, ancestors, order  # noqa: E402
 from finetide.pipeline.run import StageRun, raise_failure, run_stage, worth_saying  # noqa: E402
@@ -41,6 +50,11 @@ from finetide.registry import ledger  # noqa: E402
 RETRIES = 2
 RETRY_DELAY_SECONDS = 10
 BUSY = "Busy"
+# Of the slot for trainings: a killed holder gives it back within this time.
+LEASE_SECONDS = 60
+# What Prefect puts before an error's class and text.
+PREFECT_SAYS = "Task run encountered an exception "
+SETTLED = ("promoted", "rejected", "not-needed")
 
 
 def can_retry(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -56,19 +70,30 @@ def can_retry(_task: Any, _run: Any, state: State[Any]) -> bool:
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=RETRIES, retry_delay_seconds=RETRY_DELAY_SECONDS,
       retry_condition_fn=can_retry)  # fmt: skip
-def stage(root: str, address: str, stale: bool, upstream: list[dict[str, Any]]) -> dict[str, Any]:
-    """Run one stage unless it is clean and nothing before it ran; raise the stage's own error when it fails."""
+def stage(
+    root: str, address: str, stale: bool, upstream: list[dict[str, Any]], show_all: bool = True
+) -> dict[str, Any]:
+    """Run one stage unless it is clean and nothing before it ran; raise the stage's own error when it fails.
+
+    Args: show_all: publish what a clean stage has to show as well.
+    """
     logger = get_run_logger()
     if not stale and not any(before["touched"] for before in upstream):
         run = StageRun(address, "cached", 0.0, 0, "")
     else:
-        run = run_stage(
-            Path(root), address, on_line=lambda line: logger.info("%s", line) if worth_saying(line) else None
-        )
+        bars = Bars(address.split("@")[1])
+
+        def hear(line: str) -> None:
+            bars.see(line)
+            if worth_saying(line):
+                logger.info("%s", line)
+
+        run = run_stage(Path(root), address, on_line=hear)
     if run.state == "failed":
         raise_failure(run)
     name, model = address.split("@")
-    artifacts.after_stage(Path(root), model, name)
+    if show_all or run.touched:
+        artifacts.after_stage(Path(root), model, name)
     return {"stage": address, "state": run.state, "seconds": run.seconds, "touched": run.touched}
 
 
@@ -93,42 +118,69 @@ def promotion(root: str, model: str) -> dict[str, Any]:
 
 
 def submit_stages(
-    root: Path, graph: Graph, only: list[str], stale: set[str], futures: dict[str, PrefectFuture[Any]]
+    root: Path,
+    graph: Graph,
+    only: list[str],
+    stale: set[str],
+    futures: dict[str, PrefectFuture[Any]],
+    *,
+    show_all: bool = True,
 ) -> None:
-    """One task a stage in ``only``, each waiting for exactly the stages that dvc.yaml puts before it."""
+    """One task a stage in ``only``, each waiting for exactly the stages that dvc.yaml puts before it.
+
+    Args: show_all: see `stage`.
+    """
     for address in (name for name in order(graph) if name in only):
         before = [futures[name] for name in graph[address]]
         named: Any = stage.with_options(name=address.split("@")[0], task_run_name=address)
         # Prefect turns the futures in `before` into the results that the task sees, and into the edges of the graph.
-        futures[address] = named.submit(str(root), address, address in stale, before, wait_for=before)
+        futures[address] = named.submit(str(root), address, address in stale, before, show_all, wait_for=before)
     for name in only:
         futures[name].wait()
 
 
 @flow(
     name="retrain",
-    flow_run_name="{model}",
+    flow_run_name="{model}: at work ({reason})",
     task_runner=ThreadPoolTaskRunner(max_workers=1),  # type: ignore[arg-type]
     persist_result=False,
 )
-def retrain(model: str, project: str | None = None) -> State[Any]:
+def retrain(model: str, project: str | None = None, reason: str = "by hand", isolated: bool = False) -> State[Any]:
     """Retrain one model of the project and put the result in service if it is better.
 
     Args:
         model: a model of params.yaml.
         project: the project's folder; without it, the one around the working folder.
+        reason: why it runs, for the run's name.
+        isolated: work in the model's worktree and take in what lies in the drop folder.
     """
-    root = find_project(Path(project) if project else None)
+    home = find_project(Path(project) if project else None)
+    resumed = isolated and approval.is_resumed(home, model)
+    if not resumed and (why := reason_to_skip("retrain", model_params(home, model).schedule)):
+        place.rename(f"{model}: skipped ({reason})", "skipped")
+        return Completed(name="Skipped", message=why)
     try:
-        with run_lock(root) as repaired:
-            for line in repaired:
-                get_run_logger().info("%s", line)
-            return _retrain(root, model)
+        with place.workplace(home, model, "retrain", isolated=isolated) as root:
+            if isolated and not resumed:  # what is approved must be what was looked at
+                place.take_in(str(home), str(root), model)
+            ended = _retrain(home, root, model, isolated)
     except BusyError as error:
-        return Failed(name=BUSY, message=str(error))
+        ended = Failed(name=BUSY, message=str(error))
+    except FinetideError as error:
+        ended = Failed(name="Failed", message=str(error))
+    outcome = str(ended.name)
+    place.rename(f"{model}: {_headline(ended)} ({reason})", outcome.lower())
+    return ended
 
 
-def _retrain(root: Path, model: str) -> State[Any]:
+def _headline(ended: State[Any]) -> str:
+    """E.g. ``promoted v2``."""
+    said = str(ended.name).lower()
+    version = (ended.message or "").split(" ")[0]
+    return f"{said} {version}" if said == "promoted" and version.startswith("v") else said
+
+
+def _retrain(home: Path, root: Path, model: str, isolated: bool) -> State[Any]:
     for line in advance_window(str(root), model):
         get_run_logger().info("%s", line)
     graph = graph_of(root, model)
@@ -138,29 +190,84 @@ def _retrain(root: Path, model: str) -> State[Any]:
     gate = f"gate@{model}"
     before_gate = [name for name in order(graph) if name in ancestors(graph, gate)]
     after_gate = [name for name in order(graph) if name not in before_gate]
+    if isolated and (settled := _settled(root, model, graph, stale, before_gate)):
+        return settled
     futures: dict[str, PrefectFuture[Any]] = {}
     submit_stages(root, graph, before_gate, stale, futures)
-    if failure := _failure(root, model, before_gate, futures):
-        return failure
+    if failure := _failure(home, root, model, before_gate, futures):
+        if failure.name != "Halted" or not isolated or not approval.can_ask():
+            return failure
+        if refused := _ask(home, root, model, failure):
+            return refused
+        submit_stages(root, graph, [gate], {gate}, futures)
+        if failure := _failure(home, root, model, [gate], futures):
+            return failure
+    if isolated:  # the gate is open: whatever was asked is answered
+        waiting.clear(home, model)
     decision = policy(str(root), model)
     if decision["train"]:
-        submit_stages(root, graph, after_gate, stale, futures)
-        if failure := _failure(root, model, after_gate, futures):
+        with _slot(home, isolated):
+            submit_stages(root, graph, after_gate, stale, futures)
+        if failure := _failure(home, root, model, after_gate, futures):
             return failure
     found = promotion(str(root), model)
-    artifacts.after_run(root, model, f"{found['outcome']}: {found['reason']}")
+    artifacts.after_run(root, model, f"{found['outcome']}: {found['reason']}", home)
     return Completed(name=found["outcome"].title().replace("-", ""), message=found["reason"], data=found)
 
 
-def _failure(root: Path, model: str, names: list[str], futures: dict[str, PrefectFuture[Any]]) -> State[Any] | None:
+def _settled(root: Path, model: str, graph: Graph, stale: set[str], before_gate: list[str]) -> State[Any] | None:
+    """How the last run ended, where nothing has changed since: an idle schedule costs seconds."""
+    if stale.intersection(before_gate) or outputs.shift(root, model) is None:
+        return None
+    found = conclude(root, model, graph, stale)
+    if found.new or found.outcome not in SETTLED:
+        return None
+    return Completed(name="Unchanged", message=f"nothing changed since: {found.outcome}: {found.reason}")
+
+
+def _ask(home: Path, root: Path, model: str, halted: State[Any]) -> State[Any] | None:
+    """Ask a person, unless another run does; None when the answer is yes."""
+    if no := waiting.refusal(root, model):
+        waiting.clear(home, model)
+        return Completed(name="Refused", message=f"{no.who}: {no.why}")
+    if approval.asked_before(home, root, model):
+        return Completed(name="Waiting", message=f"another run waits for a person: {halted.message}")
+    reason = halted.message or "halted"
+    place.rename(f"{model}: waits for a person", "waiting")
+    hours = model_params(home, model).schedule.approval_hours
+    answer = approval.ask(home, root, model, artifacts.question(root, model, reason), reason, hours)
+    if answer.decision == "approve":
+        return None
+    return Completed(name="Refused", message=f"{answer.who}: {answer.why}")
+
+
+@contextmanager
+def _slot(home: Path, isolated: bool) -> Iterator[None]:
+    """One training at a time on a machine that `finetide up` runs; others wait for it."""
+    running = up.read(home) if isolated else None
+    if running is None:
+        yield
+        return
+    with concurrency(slots_name(running.pool), occupy=1, strict=True, lease_duration=LEASE_SECONDS):
+        yield
+
+
+def _failure(
+    home: Path, root: Path, model: str, names: list[str], futures: dict[str, PrefectFuture[Any]]
+) -> State[Any] | None:
     for name in names:
         state = futures[name].state
         if state.is_failed() or state.is_crashed():
             found = conclude(root, model)
-            message = f"{name}: {state.message}"
-            artifacts.after_run(root, model, f"{found.outcome}: {message}")
+            message = f"{name}: {said(state.message or '')}"
+            artifacts.after_run(root, model, f"{found.outcome}: {message}", home)
             return Failed(name="Halted" if found.outcome == "halted" else "Failed", message=message)
     return None
+
+
+def said(message: str) -> str:
+    """The error's own text, without what Prefect puts before it."""
+    return message.removeprefix(PREFECT_SAYS).partition(": ")[2] if message.startswith(PREFECT_SAYS) else message
 
 
 def run_one(root: Path, model: str) -> int:

@@ -18,12 +18,14 @@ from finetide.contracts.status import Outcome
 from finetide.contracts.window import Window
 from finetide.errors import GateError, InputError, ProjectError
 from finetide.files import sha256_file
-from finetide.lifecycle import outputs
+from finetide.lifecycle import outputs, policy
+from finetide.lifecycle.policy import Decision
 from finetide.lifecycle.restore import restore
 from finetide.pipeline import journal
 from finetide.pipeline.graph import Graph, of_model, read
 from finetide.pipeline.run import dirty
 from finetide.registry import approvals, history, ledger, service
+from finetide.registry.clock import Clock, parse, utc_now
 from finetide.registry.window import window_path
 
 EXIT_CODES: dict[str, int] = {"halted": GateError.exit_code, "rejected": GateError.exit_code}
@@ -39,22 +41,28 @@ class Conclusion:
     new: bool
 
 
-def training_needed(root: Path, model: str) -> tuple[bool, str]:
-    """The policy between gate and train: is this window worth a retraining? With the reason.
+def training_needed(root: Path, model: str, now: Clock = utc_now) -> tuple[bool, str]:
+    """The policy between gate and train: is this window worth a retraining now? With the reason."""
+    decision = decide_training(root, model, now)
+    return decision.word == "train", decision.reason
+
+
+def decide_training(root: Path, model: str, now: Clock = utc_now) -> Decision:
+    """See `finetide.lifecycle.policy`; a model without a champion is always trained.
 
     Raises: ConfigError for a label description that evaluate would refuse, hours later.
     """
     _check_descriptions(root, model)
     window = Window.read(window_path(root, model))
     if window.champion is None:
-        return True, "no champion yet"
+        return Decision("train", "no champion yet")
     shift = outputs.shift(root, model)
     if shift is None:
         raise ProjectError("is missing", where="shift.json", fix=f"run `finetide run {model}`")
-    policy = load_section(root, f"models.{model}.policy", PolicyParams)
-    if shift.verdict in policy.retrain_on:
-        return True, f"shift verdict {shift.verdict} is worth a retraining (policy.retrain_on)"
-    return False, f"shift verdict {shift.verdict}: {shift.sentence}"
+    params = load_section(root, f"models.{model}.policy", PolicyParams)
+    pinned = sha256_file(window_path(root, model))
+    known = policy.known(root, model, shift, outputs.recipe(root, model), ledger.read(root, model), pinned)
+    return policy.decide(known, params, parse(now()))
 
 
 def _check_descriptions(root: Path, model: str) -> None:
@@ -81,9 +89,9 @@ def conclude(root: Path, model: str, graph: Graph | None = None, stale: set[str]
     if failed := _failure(root, model, stale):
         return failed
     entries = ledger.read(root, model)
-    needed, reason = training_needed(root, model)
-    if not needed:
-        return _acknowledge(root, model, entries, reason)
+    decision = decide_training(root, model)
+    if decision.word != "train":
+        return _set_aside(root, model, entries, decision)
     if stale:
         return Conclusion("stale", f"stale: {', '.join(sorted(stale))}", 0, new=False)
     return _judge(root, model, entries)
@@ -144,13 +152,16 @@ def _failure(root: Path, model: str, stale: set[str]) -> Conclusion | None:
     return None
 
 
-def _acknowledge(root: Path, model: str, entries: list[LedgerEntry], reason: str) -> Conclusion:
+def _set_aside(root: Path, model: str, entries: list[LedgerEntry], decision: Decision) -> Conclusion:
+    """Acknowledge the rows, or let them wait; each once."""
+    event: Literal["not-needed", "postponed"] = "postponed" if decision.word == "wait" else "not-needed"
     pinned = sha256_file(window_path(root, model))
-    done = any(entry.event == "not-needed" and entry.hashes.get("window") == pinned for entry in entries)
+    about = [entry for entry in entries if entry.event == event and entry.hashes.get("window") == pinned]
+    done = any(event == "not-needed" or entry.reason == decision.reason for entry in about)
     if not done:
         window = Window.read(window_path(root, model))
-        service.record(root, model, "not-needed", reason=reason, window=window, hashes=_hashes(root, model))
-    return Conclusion("not-needed", reason, 0, new=not done)
+        service.record(root, model, event, reason=decision.reason, window=window, hashes=_hashes(root, model))
+    return Conclusion(event, decision.reason, 0, new=not done)
 
 
 def _judge(root: Path, model: str, entries: list[LedgerEntry]) -> Conclusion:
@@ -180,8 +191,10 @@ def _judge(root: Path, model: str, entries: list[LedgerEntry]) -> Conclusion:
             bundle_hash=verdict.challenger_hash,
             hashes=_hashes(root, model),
         )
+        policy.remember(root, model, verdict, promoted=False)
         return Conclusion("rejected", verdict.reason, EXIT_CODES["rejected"], new=True)
     entry = _promote(root, model, verdict, verdict.reason, force_reason=None)
+    policy.remember(root, model, verdict, promoted=True)
     return Conclusion("promoted", f"{entry.version} is in service: {verdict.reason}", 0, new=True)
 
 

@@ -10,12 +10,12 @@ from finetide.contracts.base import Contract
 from finetide.contracts.bundle import Parity
 from finetide.contracts.judge import JudgeVerdict
 from finetide.contracts.label_issues import LabelIssues
-from finetide.contracts.metrics import Metrics
+from finetide.contracts.metrics import Metrics, main_metric
 from finetide.contracts.quality import IngestReport, LeakageVerdict, QualityVerdict
-from finetide.contracts.shift import ShiftVerdict
+from finetide.contracts.shift import Recipe, ShiftVerdict
 from finetide.contracts.training import TrainingReport
 from finetide.registry import history, store
-from finetide.report.words import worse_calibration
+from finetide.report.words import METRIC_NAMES, worse_calibration
 
 STAGES = ("ingest", "validate", "split", "shift", "gate", "train", "evaluate", "export", "judge")
 Shape = TypeVar("Shape", bound=Contract)
@@ -44,6 +44,10 @@ def leakage(root: Path, model: str) -> LeakageVerdict | None:
 
 def shift(root: Path, model: str) -> ShiftVerdict | None:
     return _read(root, model, "shift", "shift.json", ShiftVerdict)
+
+
+def recipe(root: Path, model: str) -> Recipe | None:
+    return _read(root, model, "shift", "recipe.json", Recipe)
 
 
 def training(root: Path, model: str) -> TrainingReport | None:
@@ -127,9 +131,9 @@ def _evaluate(root: Path, model: str) -> str:
     if report is None:
         return ""
     said = [
-        f"{role} accuracy {values['accuracy'].value:.1%} on {values['accuracy'].rows} rows"
+        f"{role} {METRIC_NAMES[name]} {values[name].value:.1%} on {values[name].rows} rows"
         for role, values in report.roles.items()
-        if "accuracy" in values
+        if (name := main_metric(values))
     ]
     worse = worse_calibration(report)
     return "; ".join([*said, *([f"calibration got worse ({'; '.join(worse)})"] if worse else [])])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from finetide import base
 from finetide.config.graph import stage_files
 from finetide.config.load import PARAMS_FILE, read_yaml
 from finetide.config.params import model_params
-from finetide.contracts.window import Window
+from finetide.contracts.window import Start, Window
 from finetide.errors import ConfigError, ProjectError
 from finetide.files import sweep, write_text
-from finetide.lifecycle import outputs
+from finetide.lifecycle import isolate, outputs
+from finetide.lifecycle.catch_up import catch_up
 from finetide.lifecycle.restore import restore
 from finetide.pipeline import codelock, dvc
 from finetide.pipeline.graph import Graph
@@ -84,11 +86,24 @@ def advance_window(root: Path, model: str, files: Sequence[Path]) -> list[str]:
 
     Raises: DataError for a new file that ingest could not read; nothing is taken in then.
     """
-    start = model_params(root, model).train.start
+    params = model_params(root, model)
+    if any(path.is_dir() or path.suffix.lower() in (".csv", ".tsv") for path in files):
+        from finetide.data import kinds
+
+        source = kinds.source(params.task)
+        with TemporaryDirectory() as scratch:
+            packed = [source.pack(path, Path(scratch)) for path in files]
+            if packed != list(files):
+                return _advance(root, model, packed, params.train.start)
+    return _advance(root, model, files, params.train.start)
+
+
+def _advance(root: Path, model: str, files: Sequence[Path], start: Start) -> list[str]:
     folder = raw.raw_folder(root, model)
     told = _examine_new(root, model, files)
+    known = catch_up(root, model)
     _, lines = advance(root, model, files, start)
-    lines += told
+    lines = [*known, *lines, *told]
     fresh = [folder / name for name in raw.listing(folder) if raw.pointer(folder, name) is None]
     if fresh:
         dvc.checked(root, ["add", "--quiet", *[str(path.relative_to(root)) for path in fresh]])
@@ -129,8 +144,8 @@ def _check_pointers(folder: Path) -> None:
 
 
 def exclude_file(root: Path, model: str, file: str, why: str) -> str:
-    """Window and ledger; the file's bytes stay where they are."""
-    service.exclude(root, model, file, reason=why)
+    """Window and ledger; the file's bytes stay where they are. One that only scheduled runs know is excluded there."""
+    service.exclude(isolate.place_of_file(root, model, file), model, file, reason=why)
     return f"{model}: {file} is excluded from this and all later windows ({why})"
 
 

@@ -30,7 +30,7 @@ def nothing_to_do(root: Path, model: str) -> Conclusion | None:
     """
     prepare(root, model)
     found = conclude(root, model)
-    settled = not found.new and found.outcome in ("promoted", "rejected", "not-needed")
+    settled = not found.new and found.outcome in ("promoted", "rejected", "not-needed", "postponed")
     return found if settled else None
 
 

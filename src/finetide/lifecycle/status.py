@@ -11,7 +11,7 @@ from typing import Any
 from finetide.config.graph import stage_names
 from finetide.contracts.judge import JudgeVerdict
 from finetide.contracts.ledger import Alias
-from finetide.contracts.metrics import Measure
+from finetide.contracts.metrics import MAIN, Measure, main_metric
 from finetide.contracts.status import (
     ChampionStatus,
     FiguresOf,
@@ -24,7 +24,7 @@ from finetide.contracts.status import (
 )
 from finetide.contracts.window import Window
 from finetide.files import sha256_file
-from finetide.lifecycle import outputs
+from finetide.lifecycle import outputs, waiting
 from finetide.pipeline import journal
 from finetide.pipeline.dvc import is_busy, run_started
 from finetide.pipeline.graph import Graph, of_model, order, read
@@ -32,7 +32,7 @@ from finetide.pipeline.run import changes
 from finetide.registry import history, ledger
 from finetide.registry.alias import read_alias
 from finetide.registry.window import window_path
-from finetide.report.words import BASELINE_NAMES, ROLE_NAMES
+from finetide.report.words import BASELINE_NAMES, METRIC_NAMES, ROLE_NAMES
 
 # A run that is at work: when it began; None where that is not known (a DVC call, and no run, is at work).
 Began = float | None
@@ -56,6 +56,7 @@ def _of_model(root: Path, model: str, graph: Graph | None, began: Began) -> Mode
     metrics, parity = outputs.metrics(root, model), outputs.parity(root, model)
     quality, shift, judge = outputs.quality(root, model), outputs.shift(root, model), outputs.judge(root, model)
     labels = outputs.label_issues(root, model)
+    asked = waiting.read(root, model)
     path = window_path(root, model)
     return ModelStatus(
         champion=None
@@ -73,6 +74,7 @@ def _of_model(root: Path, model: str, graph: Graph | None, began: Began) -> Mode
         if parity is None
         else ParityStatus(max_abs_error=parity.max_abs_error, agreement=parity.agreement, passed=parity.passed),
         suspect_labels=None if labels is None else labels.train.suspects,
+        waiting=None if asked is None else asked.reason,
         outcome="running" if graph is None else _outcome(root, model, stages),
         stages=stages,
         figures=_figures(root, model, stages, judge, champion) if metrics else None,
@@ -152,8 +154,11 @@ def _outcome(root: Path, model: str, stages: dict[str, StageStatus]) -> Outcome:
     path = window_path(root, model)
     pinned = sha256_file(path) if path.exists() else ""
     of_window = [entry for entry in entries if entry.hashes.get("window") == pinned]
-    if of_window and of_window[-1].event == "not-needed" and stages["gate"].state != "stale":
-        return "not-needed"
+    if of_window and stages["gate"].state != "stale":
+        if of_window[-1].event == "not-needed":
+            return "not-needed"
+        if of_window[-1].event == "postponed":
+            return "postponed"
     judge = outputs.judge(root, model)
     if judge is None:
         return "never-run" if all(stage.state == "stale" for stage in stages.values()) else "stale"
@@ -175,6 +180,9 @@ def as_lines(root: Path, status: Status) -> Iterator[str]:
         if champion:
             gone = "" if (root / champion.bundle).is_dir() else f": is missing; finetide run {name} brings it back"
             yield f"  bundle      {champion.bundle}{gone}"
+        if model.waiting:
+            yield f"  waiting     a scheduled run asks: {' '.join(model.waiting.split())}"
+            yield f'              next: finetide approve {name} --why "…", or finetide reject'
         verdicts = ", ".join(_verdict(stage, word, model) for stage, word in model.verdicts.items())
         yield f"  verdicts    {verdicts}"
         if model.figures:
@@ -194,14 +202,15 @@ def as_lines(root: Path, status: Status) -> Iterator[str]:
 
 
 def _beside(model: ModelStatus) -> str:
-    """The baselines' accuracy on the rows of the widest role."""
+    """The baselines' main metric on the rows of the widest role."""
     role = "all" if "all" in model.metrics else next(iter(model.metrics))
+    metric = main_metric(model.metrics[role]) or MAIN[0]
     said = [
-        f"{BASELINE_NAMES.get(name, name)} {roles[role]['accuracy'].value:.3f}"
+        f"{BASELINE_NAMES.get(name, name)} {roles[role][metric].value:.3f}"
         for name, roles in model.baselines.items()
-        if "accuracy" in roles.get(role, {})
+        if metric in roles.get(role, {})
     ]
-    return f"accuracy on {ROLE_NAMES.get(role, role)}: {', '.join(said)}"
+    return f"{METRIC_NAMES[metric]} on {ROLE_NAMES.get(role, role)}: {', '.join(said)}"
 
 
 def _verdict(stage: str, word: str | None, model: ModelStatus) -> str:
@@ -210,8 +219,8 @@ def _verdict(stage: str, word: str | None, model: ModelStatus) -> str:
 
 
 def _stage(name: str, found: StageStatus, model: ModelStatus) -> str:
-    if model.outcome == "not-needed" and found.state == "stale":
-        return f"{name} not needed"
+    if model.outcome in ("not-needed", "postponed") and found.state == "stale":
+        return f"{name} {'not needed' if model.outcome == 'not-needed' else 'postponed'}"
     if found.earlier and found.state == "stale":
         return f"{name} not reached yet"
     return f"{name} {found.state}{' (run before)' if found.earlier else ''}"
@@ -222,6 +231,10 @@ def _reasons(model: ModelStatus) -> Iterator[str]:
     if model.outcome == "not-needed":
         yield "  next        nothing is to be trained: the incoming rows were acknowledged as harmless, and count as"
         yield "              reference rows when the next file comes; `dvc repro` would train anyway"
+        return
+    if model.outcome == "postponed":
+        yield "  next        the incoming rows wait, as the policy says (finetide history); a run looks again, and"
+        yield "              `dvc repro` would train anyway"
         return
     new = ("has not run yet",)
     for name, found in model.stages.items():

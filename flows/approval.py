@@ -1,0 +1,108 @@
+"""A halted run asks a person and frees the machine: it suspends with a form, and begins again when that is filled in.
+
+The stages before the gate are clean by then, so that resuming costs seconds. What the form says and what
+`finetide approve` says end in the same two places: a file for the gate and an entry in the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from finetide_flows.names import WAITING_EVENT
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.events import emit_event
+from prefect.exceptions import Pause
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelled
+from pydantic import Field
+
+from finetide.contracts.gate import approval_name
+from finetide.contracts.operate import Waiting
+from finetide.lifecycle import waiting
+from finetide.lifecycle.conclude import decide
+from finetide.registry.approvals import approvals_folder
+
+# A heartbeat on its way when the run suspends would set the alarm for silent runs again; the event after it ends it.
+SETTLE_SECONDS = 1.5
+
+
+class Decision(RunInput):
+    """All fields are required: Prefect resumes a form of defaults without asking."""
+
+    decision: Literal["approve", "reject"] = Field(description="let exactly these verdicts pass, or keep the gate shut")
+    who: str = Field(min_length=1, description="your name, for the ledger")
+    why: str = Field(min_length=1, description="the reason, for the ledger")
+
+
+def can_ask() -> bool:
+    """Only a run that a worker started can be resumed by one."""
+    run = _run()
+    return run is not None and run.deployment_id is not None
+
+
+def is_resumed(home: Path, model: str) -> bool:
+    """Whether this run suspended before, and its question is the one that stands."""
+    found, run = waiting.read(home, model), _run()
+    return found is not None and run is not None and found.flow_run == str(run.id)
+
+
+def asked_before(home: Path, project: Path, model: str) -> bool:
+    """Whether another run waits with this very question. One that waits with an older question is cancelled."""
+    found, run = waiting.read(home, model), _run()
+    if found is None or run is None or found.flow_run == str(run.id):
+        return False
+    with get_client(sync_client=True) as client:
+        try:
+            other = client.read_flow_run(found.flow_run)  # type: ignore[arg-type]
+        except Exception:  # of another server, or deleted
+            return False
+        if other.state is None or not other.state.is_paused():
+            return False
+        if found.verdict_hash == waiting.verdict_of(project, model):
+            return True
+        state: Any = Cancelled(message="newer data came; the question is asked anew")
+        client.set_flow_run_state(other.id, state, force=True)
+    return False
+
+
+def ask(home: Path, project: Path, model: str, shown: str, reason: str, hours: float) -> Decision:
+    """Suspend until the form is filled in; returns what it says, recorded. The call that suspends does not return.
+
+    Args: shown: Markdown above the form.
+    """
+    run = _run()
+    found = waiting.verdict_of(project, model)
+    assert run is not None
+    assert found is not None
+    api = str(PREFECT_API_URL.value())
+    waiting.write(home, Waiting(model=model, verdict_hash=found, reason=reason, flow_run=str(run.id), api=api))
+    try:
+        answer = suspend_flow_run(
+            wait_for_input=Decision.with_initial_data(description=shown),
+            timeout=int(hours * 3600),
+            key=f"gate-{found[:12]}",
+        )
+    except Pause:
+        time.sleep(SETTLE_SECONDS)
+        emit_event(WAITING_EVENT, resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"})
+        raise
+    settle(project, model, found, answer)
+    waiting.clear(home, model)
+    return answer
+
+
+def settle(project: Path, model: str, verdict: str, answer: Decision) -> None:
+    """Record the decision unless `finetide approve` or `reject` did so before it resumed the run."""
+    word: Literal["approved", "rejected"] = "approved" if answer.decision == "approve" else "rejected"
+    if not (approvals_folder(project, model) / approval_name(verdict, word)).exists():
+        decide(project, model, word, answer.why, answer.who)
+
+
+def _run() -> Any:
+    context = FlowRunContext.get()
+    return context.flow_run if context else None

@@ -1,0 +1,118 @@
+"""params.yaml: models.MODEL.schedule. No stage reads it; `finetide up` hands it to Prefect."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from finetide.config.base import NotNegative, Positive, Section
+
+# Field of a cron line: its name, lowest and highest number, and the names that may stand for numbers.
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
+    ("minute", 0, 59, {}),
+    ("hour", 0, 23, {}),
+    ("day of the month", 1, 31, {}),
+    ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, start=1)}),
+    ("day of the week", 0, 7, {name: number for number, name in enumerate(_DAYS)}),
+)
+
+
+class TimesParams(Section):
+    """When one kind of run is due."""
+
+    cron: str | None = Field(description="five fields: minute, hour, day of the month, month, day of the week")
+    every_minutes: Positive | None = Field(description="minutes from one run to the next, in place of cron")
+    rrule: str | None = Field(description='RFC 5545, e.g. "FREQ=WEEKLY;BYDAY=MO;BYHOUR=3;BYMINUTE=0", in place of cron')
+    missed: Literal["latest-only", "all", "skip"] = Field(
+        description="runs that were due while the one before was at work, or while no worker was up: `latest-only` "
+        "makes one run of them, `all` runs them one after the other, `skip` none of them"
+    )
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> Self:
+        if sum(given is not None for given in (self.cron, self.every_minutes, self.rrule)) > 1:
+            raise ValueError("give at most one of cron, every_minutes and rrule, and null for the others")
+        return self
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, cron: str | None) -> str | None:
+        if cron is not None:
+            check_cron(cron)
+        return cron
+
+    @field_validator("rrule")
+    @classmethod
+    def _is_rrule(cls, rrule: str | None) -> str | None:
+        if rrule is None:
+            return None
+        from dateutil.rrule import rrulestr
+
+        try:
+            rrulestr(rrule)
+        except ValueError as error:
+            raise ValueError(f"must be a recurrence rule of RFC 5545: {error}") from error
+        return rrule
+
+    def said(self, timezone: str) -> str:
+        """For a person, e.g. ``15 3 * * * Europe/Berlin``."""
+        if self.every_minutes is not None:
+            return f"every {self.every_minutes:g} minutes"
+        if self.cron is None and self.rrule is None:
+            return "by hand or by an event only"
+        return f"{self.cron or self.rrule} {timezone}"
+
+
+class ScheduleParams(Section):
+    timezone: str = Field(description="time zone of cron and rrule, as the IANA names it, e.g. Europe/Berlin")
+    retrain: TimesParams
+    monitor: TimesParams
+    late_after_minutes: Positive = Field(description="a run that begins this long after it was due counts as missed")
+    cool_down_minutes: NotNegative = Field(
+        description="after a shift event started a retraining, further ones start none for so long"
+    )
+    drop: str = Field(
+        min_length=1, description="folder in which new files are put, relative to the project; nothing in it is deleted"
+    )
+    quiet_seconds: NotNegative = Field(
+        description="a dropped file is taken in once its size and time are the same over two looks this far apart"
+    )
+    approval_hours: Positive = Field(description="how long a halted run waits for a person before it ends as halted")
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError("must be a time zone as the IANA names it, e.g. UTC or Europe/Berlin") from error
+        return timezone
+
+
+def check_cron(line: str) -> None:
+    """Raises: ValueError naming the field at fault. What passes, croniter in Prefect's server takes too."""
+    parts = line.split()
+    if len(parts) != len(_FIELDS):
+        raise ValueError(f"must have five fields, it has {len(parts)}: minute, hour, day, month, day of the week")
+    for part, (name, low, high, names) in zip(parts, _FIELDS, strict=True):
+        for item in part.split(","):
+            span, slash, step = item.partition("/")
+            if slash and not (step.isascii() and step.isdigit() and int(step) > 0):
+                raise ValueError(f"{name}: the step after / must be a whole number above 0, in {item!r}")
+            if span == "*":
+                continue
+            first, dash, last = span.partition("-")
+            ends = [_number(end, name, low, high, names) for end in ([first, last] if dash else [first])]
+            if ends != sorted(ends):
+                raise ValueError(f"{name}: {span!r} ends before it begins")
+
+
+def _number(text: str, name: str, low: int, high: int, names: dict[str, int]) -> int:
+    number = names.get(text.lower(), int(text) if text.isascii() and text.isdigit() else -1)
+    if not low <= number <= high:
+        raise ValueError(f"{name}: {text!r} is not between {low} and {high}")
+    return number

@@ -1,0 +1,109 @@
+"""Files that a run elsewhere took in: in a worktree of this repository, or in another clone.
+
+Where the newest decision of the ledger names files that this checkout lacks, they come in by their DVC pointers, out of
+that entry's run commit. So a scheduled promotion reaches a person's checkout with their next `run` or `advance`, and
+never before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from finetide.contracts.ledger import LedgerEntry
+from finetide.contracts.window import Window
+from finetide.files import write_bytes, write_text
+from finetide.pipeline import dvc
+from finetide.registry import history, ledger, raw
+from finetide.registry.git import call, open_repository
+from finetide.registry.window import read_window, recompute, window_path
+
+
+def catch_up(root: Path, model: str) -> list[str]:
+    """Returns: a line for each file that came in. Doing it twice changes nothing."""
+    entries = ledger.read(root, model)
+    newest = _newest(entries)
+    if newest is None or newest.window is None:
+        return []
+    own = read_window(root, model)
+    mine = {file.path for file in own.files}
+    wanted = [file for file in newest.window.files if file.path not in mine]
+    folder = raw.raw_folder(root, model)
+    commit = ledger.run_commit(root, model, newest.sequence) if wanted else ""
+    # One that stands here without a pointer was just dropped; advance takes it in, and finds its bytes known or not.
+    came = [file.path for file in wanted if _bring(root, folder, file.path, commit)]
+    if len(came) < len(wanted):
+        return []
+    if came:
+        _window(own, newest.window, entries).write(window_path(root, model))
+        _take_lock(root, model, commit)
+    return [f"{path}: known from the run that the ledger's entry {newest.sequence} is about" for path in came]
+
+
+def _newest(entries: Sequence[LedgerEntry]) -> LedgerEntry | None:
+    decided = (entry for entry in reversed(entries) if entry.event in (*history.JUDGED, "excluded"))
+    return next((entry for entry in decided if entry.window), None)
+
+
+def _window(own: Window, known: Window, entries: Sequence[LedgerEntry]) -> Window:
+    """That very window, so that nothing is stale; unless there are files here that it does not know."""
+    files = {file.path: file.sha256 for file in (*known.files, *own.files)}
+    return known if len(files) == len(known.files) else recompute(known, entries, files, known.start)
+
+
+def _bring(root: Path, folder: Path, name: str, commit: str) -> bool:
+    """Write the pointer of a raw file as that commit has it. False: it has none, or the file is here without one."""
+    there = raw.pointer(folder, name)
+    if there is not None or (folder / name).exists():
+        return there is not None
+    repository = open_repository(root)
+    path = f"{(folder / name).relative_to(root).as_posix()}.dvc"
+    outcome = call(root, ["cat-file", "blob", f"{commit}:{repository.prefix}{path}"])
+    if outcome.code != 0:
+        return False
+    write_bytes(root / path, outcome.out)
+    _ignore(folder / name)
+    return True
+
+
+def _take_lock(root: Path, model: str, commit: str) -> None:
+    """The model's stages as that run left them, with their outputs out of the cache. Else the outputs of an older run
+    would count as changed inputs, and all of it would be made again. Other models' stages stay."""
+    repository = open_repository(root)
+    outcome = call(root, ["cat-file", "blob", f"{commit}:{repository.prefix}dvc.lock"])
+    theirs = _stages(outcome.out.decode()) if outcome.code == 0 else {}
+    path = root / "dvc.lock"
+    mine = _stages(path.read_text(encoding="utf-8")) if path.exists() else {}
+    ending = f"@{model}"
+    taken = {name: stage for name, stage in theirs.items() if name.endswith(ending)}
+    if not taken:
+        return
+    kept = {name: stage for name, stage in mine.items() if not name.endswith(ending)}
+    yaml, stream = YAML(), StringIO()
+    yaml.default_flow_style = False
+    yaml.dump({"schema": "2.0", "stages": {**kept, **taken}}, stream)
+    write_text(path, stream.getvalue())
+    dvc.call(root, ["checkout", "--quiet", *taken])  # what the cache lacks is missing then, and DVC says so
+
+
+def _stages(lock: str) -> dict[str, Any]:
+    """None where the file is torn; the next DVC call mends it."""
+    try:
+        document = YAML(typ="safe", pure=True).load(StringIO(lock))
+    except YAMLError:
+        return {}
+    stages = document.get("stages") if isinstance(document, dict) else None
+    return stages if isinstance(stages, dict) else {}
+
+
+def _ignore(file: Path) -> None:
+    """As `dvc add` does: git is not to see the bytes."""
+    ignore = file.with_name(".gitignore")
+    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.exists() else []
+    if f"/{file.name}" not in lines:
+        write_text(ignore, "\n".join([*lines, f"/{file.name}"]) + "\n")

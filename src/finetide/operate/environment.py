@@ -1,0 +1,50 @@
+"""Prefect's settings for a project: its state stays in the project's folder and nothing is reported anywhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Runs tell the server this often that they live; the automation of flows/automations.py waits three times as long.
+HEARTBEAT_SECONDS = 30
+
+
+def folder(root: Path) -> Path:
+    """Where database, logs and the record of what is up lie."""
+    return root / ".finetide" / "prefect"
+
+
+def defaults(root: Path) -> dict[str, str]:
+    """What is set unless the environment sets it already."""
+    return {
+        "PREFECT_HOME": str(folder(root)),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        # A temporary server migrates its database on the first start, which takes longer than the 20 s allowed.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    }
+
+
+def of_server(root: Path, api: str) -> dict[str, str]:
+    """The whole environment of a server of ours: its database is the project's, and it asks nobody for anything.
+
+    Args: api: its address; the dashboard, which runs in the browser, would ask port 4200 whatever the server's is.
+    """
+    env = {**os.environ, **defaults(root)}
+    for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_SERVER_DATABASE_CONNECTION_URL"):
+        env.pop(name, None)
+    env.update(PREFECT_SERVER_UI_API_URL=api, PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT="false")
+    # It would fetch a list of worker types from GitHub, and has a copy for when it cannot (docs/privacy.md).
+    env.update(HTTPS_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1,localhost", NO_COLOR="1")
+    return env
+
+
+def of_client(root: Path, api: str) -> dict[str, str]:
+    """The whole environment of a worker, or of whoever else talks to the server at ``api``."""
+    env = {**defaults(root), **os.environ, "PREFECT_HOME": str(folder(root)), "PREFECT_API_URL": api, "NO_COLOR": "1"}
+    env.pop("FINETIDE_RUN", None)  # a flow that the worker starts belongs to no run of ours
+    return env

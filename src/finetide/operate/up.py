@@ -1,0 +1,271 @@
+"""`finetide up` and `finetide down`: a Prefect server on loopback, a worker, and the deployments of params.yaml.
+
+Both may be called twice. What was started stands in ``.finetide/prefect/up.json``, by process id and start time, so
+that `down` ends exactly that. With PREFECT_API_URL set, that server is used and only a worker is started.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from finetide import __version__
+from finetide.config.load import model_names
+from finetide.config.params import model_params
+from finetide.contracts.operate import ProcessRecord, Running
+from finetide.errors import InputError, IntegrityError, ToolError
+from finetide.files import canonical_json, sha256_bytes
+from finetide.lifecycle import isolate
+from finetide.operate import environment, processes
+from finetide.registry.git import call, open_repository
+
+USUAL_PORT = 4200
+POOL = "finetide"
+SERVER_SECONDS = 180.0
+WORKER_SECONDS = 90.0
+DECIDING = ("params.yaml", "dvc.yaml", "data", "approvals")
+Say = Callable[[str], None]
+
+
+def up(root: Path, port: int | None, say: Say) -> None:
+    """Start what is not running, hand the schedules of params.yaml to the server, and wait until all of it is healthy.
+
+    Args: port: of the server; None takes that of the last time, else 4200, else a free one.
+
+    Raises:
+        ConfigError: params.yaml. ProjectError: nothing is committed yet. InputError: the port is taken.
+        ToolError: server, deployments or worker failed, with the last lines of what they said.
+    """
+    schedules = _schedules(root)
+    _check_commit(root, say)
+    with _only_one(root):
+        before = read(root)
+        state = _server(root, before, port, say)
+        state = _deploy(root, state, schedules, say)
+        state = _worker(root, state, say)
+    say(f"dashboard:   {state.api.removesuffix('/api')}")
+
+
+def down(root: Path, say: Say) -> None:
+    """Stop what `up` started here, runs at work included; a run that is cut off goes on from its last checkpoint."""
+    with _only_one(root):
+        state = read(root)
+        if state is None:
+            say("nothing is up")
+            return
+        worker, server = processes.stop(state.worker), processes.stop(state.server)
+        write(root, state.model_copy(update={"worker": None, "server": None}))
+    stopped = [name for name, was in (("worker", worker), ("server", server)) if was]
+    say(f"stopped: {', '.join(stopped)}" if stopped else "nothing is up")
+
+
+def read(root: Path) -> Running | None:
+    """What was up last; None before the first `up`, and where its record is torn (then nothing is known of it)."""
+    path = environment.folder(root) / "up.json"
+    try:
+        return Running.read(path) if path.exists() else None
+    except IntegrityError:
+        return None
+
+
+def write(root: Path, state: Running) -> None:
+    state.write(environment.folder(root) / "up.json")
+
+
+def api_of(root: Path) -> str | None:
+    """Address of the server that knows of this project's runs, whether it answers or not; None where there is none."""
+    state = read(root)
+    return os.environ.get("PREFECT_API_URL") or (state.api if state else None)
+
+
+def _schedules(root: Path) -> dict[str, Any]:
+    return {name: model_params(root, name).schedule.model_dump(mode="json") for name in model_names(root)}
+
+
+def _check_commit(root: Path, say: Say) -> None:
+    """Says what scheduled runs do not see."""
+    isolate.require_commit(open_repository(root))
+    shown = call(root, ["status", "--porcelain", "--", *DECIDING]).out.decode(errors="replace").splitlines()
+    if shown:
+        names = ", ".join(line[3:] for line in shown[:5])
+        say(f"note:        not committed, so scheduled runs do not see it: {names}{' …' if len(shown) > 5 else ''}")
+
+
+@contextmanager
+def _only_one(root: Path) -> Iterator[None]:
+    """Two of these at once would each start a server; the second waits."""
+    folder = environment.folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "up.flock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _server(root: Path, before: Running | None, port: int | None, say: Say) -> Running:
+    given = os.environ.get("PREFECT_API_URL")
+    at_work = before is not None and (processes.find(before.server) or processes.find(before.worker))
+    if before and at_work and (given != before.api if given or before.pool != POOL else False):
+        raise InputError(
+            f"is up with {before.api}, and PREFECT_API_URL says otherwise", found=given, fix="finetide down first"
+        )
+    if given:
+        if port is not None:
+            raise InputError("PREFECT_API_URL names a server already", where="--port", found=port, fix="unset one")
+        known = before if before and before.api == given else None
+        say(f"server:      {given} (PREFECT_API_URL)")
+        return known or Running(api=given, pool=_shared_pool(root), server=None, worker=None, deployed=None)
+    if before and processes.find(before.server) and _is_healthy(before.api):
+        if port is not None and port != _port_of(before.api):
+            raise InputError(f"the server is up on port {_port_of(before.api)}", found=port, fix="finetide down first")
+        say(f"server:      up already, process {before.server.pid if before.server else '?'}")
+        return before
+    if before:
+        processes.stop(before.server)
+    chosen = _choose_port(port, before)
+    api, log = f"http://127.0.0.1:{chosen}/api", environment.folder(root) / "server.log"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(chosen)]
+    record = processes.start(command, cwd=root, env=environment.of_server(root, api), log=log)
+    # Written before it is healthy, so that `down` finds it whatever happens next.
+    ours = before if before and before.pool == POOL and (environment.folder(root) / "prefect.db").exists() else None
+    state = Running(api=api, pool=POOL, server=record, worker=ours and ours.worker, deployed=ours and ours.deployed)
+    write(root, state)
+    say(f"server:      starting on port {chosen}, process {record.pid}")
+    _until(lambda: _is_healthy(api), SERVER_SECONDS, record, "the server", log, root)
+    return state
+
+
+def _choose_port(port: int | None, before: Running | None) -> int:
+    if port is not None:
+        if not _is_free(port):
+            raise InputError(
+                "is taken by another program", where="--port", found=port, fix="leave --port out, or name a free one"
+            )
+        return port
+    for wanted in (_port_of(before.api) if before and before.pool == POOL else None, USUAL_PORT):
+        if wanted and _is_free(wanted):
+            return wanted
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: closed ones may linger
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _port_of(api: str) -> int:
+    found = re.search(r":(\d+)/api$", api)
+    return int(found[1]) if found else 0
+
+
+def _deploy(root: Path, state: Running, schedules: dict[str, Any], say: Say) -> Running:
+    """Only when something changed: to deploy anew takes scheduled runs away and makes them again."""
+    wanted = sha256_bytes(canonical_json([__version__, schedules, state.pool, sys.executable, str(root)]))
+    if state.deployed == wanted:
+        say(f"deployments: as before, of {', '.join(schedules)}")
+        return state
+    done = subprocess.run(
+        [sys.executable, "-m", "finetide_flows.deploy", str(root), state.pool],
+        cwd=root, env=environment.of_client(root, state.api), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise ToolError(f"the deployments were not made:\n{said}", where=state.api)
+    for line in done.stdout.splitlines():
+        say(f"deployment:  {line}")
+    state = state.model_copy(update={"deployed": wanted})
+    write(root, state)
+    return state
+
+
+def _worker(root: Path, state: Running, say: Say) -> Running:
+    if (there := processes.find(state.worker)) and _worker_is_online(state):
+        say(f"worker:      up already, process {there.pid}")
+        write(root, state)
+        return state
+    processes.stop(state.worker)
+    log = environment.folder(root) / "worker.log"
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", state.pool, "--type", "process"]
+    env = environment.of_client(root, state.api)
+    record = processes.start([*command, "--name", state.pool], cwd=root, env=env, log=log)
+    state = state.model_copy(update={"worker": record})
+    write(root, state)
+    say(f"worker:      starting, process {record.pid}")
+    _until(lambda: _worker_is_online(state), WORKER_SECONDS, record, "the worker", log, root)
+    return state
+
+
+def _until(ready: Callable[[], bool], seconds: float, record: ProcessRecord, what: str, log: Path, root: Path) -> None:
+    """Raises: ToolError with the end of the log when it died, or did not answer in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if ready():
+            return
+        if processes.find(record) is None:
+            break
+        time.sleep(0.5)
+    fault = "died" if processes.find(record) is None else f"did not answer within {seconds:.0f} s"
+    raise ToolError(
+        f"{what} {fault}; the end of its log:\n{processes.last_lines(log)}",
+        where=str(log.relative_to(root)),
+        fix="finetide down, mend what the log names, then finetide up",
+    )
+
+
+def _is_healthy(api: str) -> bool:
+    return ask(api, "/health") is True
+
+
+def _worker_is_online(state: Running) -> bool:
+    workers = ask(state.api, f"/work_pools/{state.pool}/workers/filter", {})
+    return isinstance(workers, list) and any(
+        worker.get("name") == state.pool and worker.get("status") == "ONLINE" for worker in workers
+    )
+
+
+def ask(api: str, path: str, body: object | None = None, *, seconds: float = 5.0) -> Any:
+    """One call of Prefect's HTTP interface without importing Prefect, which takes seconds; None where it failed."""
+    request = urllib.request.Request(f"{api}{path}", headers={"Content-Type": "application/json", **_credentials()})
+    if body is not None:
+        request.data = json.dumps(body).encode()
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if "//127.0.0.1" in api else []))
+    try:
+        with opener.open(request, timeout=seconds) as answer:
+            text = answer.read()
+            return json.loads(text) if text else True
+    except (urllib.error.URLError, OSError, ValueError):
+        return None
+
+
+def _credentials() -> dict[str, str]:
+    if key := os.environ.get("PREFECT_API_KEY"):
+        return {"Authorization": f"Bearer {key}"}
+    if pair := os.environ.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {}
+
+
+def _shared_pool(root: Path) -> str:
+    """On a server that others use too, a name of this folder's own: runs work in the folder of their worker."""
+    name = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-") or "project"
+    return f"finetide-{name}-{sha256_bytes(f'{platform.node()}:{root}'.encode())[:6]}"

@@ -1,0 +1,105 @@
+"""The table that is written, and that it joins when it comes back."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from finetide import runtime
+from finetide.contracts.window import ChampionPin, Window
+from finetide.errors import InputError
+from finetide.lifecycle.label_requests import request
+from support.messages import LABELS
+from support.studies import MODEL, Project, table
+
+PIN = ChampionPin(version="v1", hash="c" * 64)
+
+
+class Scripted:
+    """Sure of all texts but those with a mark."""
+
+    inputs = SimpleNamespace(column="text")
+    labels = tuple(sorted(LABELS))
+    info = SimpleNamespace(temperature=1.0)
+    hash = PIN.hash
+
+    def __init__(self, _: Path) -> None:
+        pass
+
+    def logits(self, texts: list[str]) -> Any:
+        return np.array([[0.1, 0.0, -9.0] if "unsure" in text else [9.0, 0.0, 0.0] for text in texts])
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setattr(runtime, "load", Scripted, raising=False)
+    made = Project(tmp_path)
+    frame = table()
+    incoming = frame["role"] == "incoming"
+    marked = frame.index[incoming][::9]
+    frame.loc[marked, "text"] = [
+        f"unsure {text}, number {place}" for place, text in enumerate(frame.loc[marked, "text"])
+    ]
+    made.rows(frame.assign(label=frame["label"].where(~incoming | (frame.index % 4 == 0), None)))
+    return made
+
+
+def written(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_rows_of_which_the_champion_is_unsure_come_first(project: Project, tmp_path: Path) -> None:
+    (project.root / "serving" / MODEL / PIN.hash / "bundle").mkdir(parents=True)
+    Window(model=MODEL, start="base", champion=PIN, files=()).write(project.dep("window.json"))
+    target = tmp_path / "ask.csv"
+    count, without = request(project.root, MODEL, target, 5)
+    rows = written(target)
+    assert (count, len(rows)) == (5, 5)
+    assert list(rows[0]) == ["row_id", "text", "suggested_label", "intent"]
+    assert all("unsure" in row["text"] for row in rows)
+    assert {row["intent"] for row in rows} == {""}
+    assert {row["suggested_label"] for row in rows} == {Scripted.labels[0]}
+    frame = table()
+    assert without == int(((frame["role"] == "incoming") & (frame.index % 4 != 0)).sum())
+    again = tmp_path / "again.csv"
+    request(project.root, MODEL, again, 5)
+    assert again.read_bytes() == target.read_bytes()
+
+
+def test_without_a_champion_nothing_is_suggested(project: Project, tmp_path: Path) -> None:
+    count, _ = request(project.root, MODEL, tmp_path / "ask.csv", None)
+    rows = written(tmp_path / "ask.csv")
+    assert count == len(rows) > 5  # shift.recipe.ask_labels is more than there are
+    assert {row["suggested_label"] for row in rows} == {""}
+    assert len({row["row_id"] for row in rows}) == count
+
+
+def test_a_table_that_is_there_is_not_written_over(project: Project, tmp_path: Path) -> None:
+    target = tmp_path / "ask.csv"
+    target.write_text("an hour of work")
+    with pytest.raises(InputError, match=r"is there already, and may be filled in(.|\n)*fix: name another: --output"):
+        request(project.root, MODEL, target, 5)
+    assert target.read_text() == "an hour of work"
+
+
+def test_where_all_rows_are_labelled_there_is_nothing_to_ask(project: Project, tmp_path: Path) -> None:
+    project.rows(table())
+    with pytest.raises(InputError, match="there is no row to ask for: all incoming rows are labelled"):
+        request(project.root, MODEL, tmp_path / "ask.csv", 5)
+    project.rows(table(both=False))
+    with pytest.raises(InputError, match="there is no row to ask for: nothing has arrived"):
+        request(project.root, MODEL, tmp_path / "ask.csv", 5)
+
+
+def test_images_are_refused(project: Project, tmp_path: Path) -> None:
+    from support.project import edit_params
+
+    edit_params(project.root, lambda model: model.update(task="image-classification"), MODEL)
+    with pytest.raises(InputError, match="label-requests writes texts"):
+        request(project.root, MODEL, tmp_path / "ask.csv", 5)
