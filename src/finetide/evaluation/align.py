@@ -33,6 +33,14 @@ def align(wanted: Sequence[str], ids: Sequence[str], values: Array) -> Array:
     return values[np.array([position[row_id] for row_id in wanted], dtype=np.int64)]  # type: ignore[return-value]
 
 
+def means_of_rows(places: Sequence[Sequence[int]], ids: Sequence[str], values: Array) -> tuple[list[str], Array]:
+    """Row ids, and the mean of each row's values. Args: places: of each row's examples; ids, values: one an example."""
+    if len(places) == len(ids):
+        return list(ids), values
+    means = np.stack([values[np.asarray(place)].mean(axis=0) for place in places])
+    return [ids[place[0]] for place in places], means  # type: ignore[return-value]
+
+
 def label_indices(names: Sequence[str], labels: Sequence[str]) -> IntArray:
     """Position of each name in ``labels``, shape [names]. Raises: DataError for a name that is not there."""
     position = {label: index for index, label in enumerate(labels)}

@@ -30,12 +30,14 @@ from finetide.contracts.judge import SliceResult
 from finetide.evaluation.align import label_indices, with_unknown
 from finetide.evaluation.measures import BoolArray
 from finetide.metrics.bootstrap import Interval, paired_bootstrap
-from finetide.metrics.classification import METRICS, IntArray, count
+from finetide.metrics.classification import METRICS, FloatArray, IntArray, count
 from finetide.metrics.paired import holm, mcnemar, mcnemar_worse
 from finetide.seeding import generator
 
 # Differences of shares are compared with settings that people write in decimals: 0.89 - 0.90 is below -0.01 in floats.
 ROUNDING = 1e-9
+# Of each row, whether it is right or how far.
+Scores = BoolArray | FloatArray
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def judge(
         against = rows.difference(np.ones(len(truth), dtype=bool), params.metric, params, seed, "whole")
         before = float(metric(count(rows.truth, rows.champion, rows.labels)))
         p = mcnemar(rows.right(rows.challenger), rows.right(rows.champion))
-        reasons += _worse_than_champion(against, params)
+        reasons += worse_than_champion(against, params)
     slices = _judge_slices(rows, _masks(truth, roles), params, seed)
     reasons += [f"{part.slice}: {part.reason}" for part in slices if not part.passed]
     return Judgement(tuple(reasons), len(truth), value, before, against, p, slices, margin)
@@ -135,7 +137,7 @@ class _Rows:
         )
 
 
-def _worse_than_champion(against: Interval, params: JudgeParams) -> list[str]:
+def worse_than_champion(against: Interval, params: JudgeParams) -> list[str]:
     if against.high < -ROUNDING:
         return [f"significantly worse than the champion: {params.metric} {_shown(against)}"]
     if against.value < -params.non_inferiority_margin - ROUNDING:
@@ -159,17 +161,17 @@ def _judge_slices(
     judged = [name for name, mask in masks.items() if mask.sum() >= params.min_slice_rows]
     now = rows.right(rows.challenger)
     if rows.champion is None:
-        return tuple(_slice_alone(name, now[mask], name in judged, params) for name, mask in masks.items())
+        return tuple(slice_alone(name, now[mask], name in judged, params) for name, mask in masks.items())
     before = rows.right(rows.champion)
     p_values = dict(zip(judged, holm([mcnemar_worse(now[masks[n]], before[masks[n]]) for n in judged]), strict=True))
     found = []
     for name, mask in masks.items():
         against = rows.difference(mask, "accuracy", params, seed, name)
-        found.append(_slice_against(name, now[mask], before[mask], against, p_values.get(name), params))
+        found.append(slice_against(name, now[mask], before[mask], against, p_values.get(name), params))
     return tuple(found)
 
 
-def _slice_alone(name: str, now: BoolArray, judged: bool, params: JudgeParams) -> SliceResult:
+def slice_alone(name: str, now: Scores, judged: bool, params: JudgeParams) -> SliceResult:
     share = float(now.mean())
     low = judged and share < params.label_floor - ROUNDING
     reason = _below_floor(share, params) if low else ("reaches the floor" if judged else _too_few(len(now), params))
@@ -186,8 +188,8 @@ def _slice_alone(name: str, now: BoolArray, judged: bool, params: JudgeParams) -
     )
 
 
-def _slice_against(
-    name: str, now: BoolArray, before: BoolArray, against: Interval, p: float | None, params: JudgeParams
+def slice_against(
+    name: str, now: Scores, before: Scores, against: Interval, p: float | None, params: JudgeParams
 ) -> SliceResult:
     """Args: p: one-sided and corrected; None where the slice has too few rows to be judged."""
     share, champion = float(now.mean()), float(before.mean())

@@ -9,9 +9,13 @@ from pathlib import Path
 
 from finetide.config.images import ImageIngestParams
 from finetide.config.ingest import ColumnParams
+from finetide.config.questions import QuestionIngestParams
 from finetide.contracts.rows import Role
 from finetide.data.images.arrays import is_labels, labels_name
 from finetide.data.images.reading import read, split_of
+from finetide.data.questions import answers
+from finetide.data.questions import reading as questions
+from finetide.data.questions.schema import ANSWERABLE, UNANSWERABLE
 from finetide.data.readers import as_list, as_strings, load, rows_of, without_empty
 from finetide.errors import DataError, InputError
 
@@ -20,18 +24,21 @@ TUNE_CHARACTERS = 1_600_000
 # As much, in images of a small base.
 TUNE_IMAGES = 20_000
 CHARACTERS_KEPT = 512  # of a text, about 128 tokens
+QUESTION_CHARACTERS = 1536  # of a question with its context, about 384 tokens
 
 
 @dataclass(frozen=True)
 class Inspection:
     """Rows and labels seen in all files together; ``epochs`` is what a tune phase of this size starts with.
-    ``splits``: value of the split column as the files spell it, or None → the side it means, and its rows."""
+    ``splits``: value of the split column as the files spell it, or None → the side it means, and its rows.
+    ``sentence``: what was seen, where rows and labels do not say it."""
 
     rows: int
     labels: tuple[str, ...]
     epochs: int
     why_epochs: str
     splits: dict[str | None, tuple[str | None, int]]
+    sentence: str = ""
 
 
 def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: ColumnParams, encoding: str) -> Inspection:
@@ -85,6 +92,39 @@ def inspect_images(reference: Sequence[Path], incoming: Sequence[Path], params: 
     epochs = max(1, min(8, round(TUNE_IMAGES / max(trained, 1))))
     sides: dict[str | None, tuple[str | None, int]] = {side: (side, count) for side, count in splits.items()}
     return Inspection(rows, tuple(sorted(labels)), epochs, f"{trained} images to train on", sides)
+
+
+def inspect_questions(reference: Sequence[Path], incoming: Sequence[Path], params: QuestionIngestParams) -> Inspection:
+    """Read every file as ingest will; see `inspect`. Faults of single rows are validate's to name."""
+    _check_names([*reference, *incoming])
+    rows = characters = trained = 0
+    labels: Counter[str] = Counter()
+    splits: Counter[str | None] = Counter()
+    roles: list[tuple[Role, Sequence[Path]]] = [("reference", reference), ("incoming", incoming)]
+    for role, paths in roles:
+        for path in paths:
+            for given in questions.read(path, path.name, params, role):
+                found = answers.read(given.answers, given.impossible, given.question, given.context)
+                rows += 1
+                splits[given.split] += 1
+                if found.label is not None:
+                    labels[found.label] += 1
+                if given.split not in ("validation", "test"):
+                    trained += 1
+                    characters += min(len(given.question) + len(given.context), QUESTION_CHARACTERS)
+    if not labels[ANSWERABLE]:
+        raise DataError(
+            "no question has an answer that stands in its context",
+            where=", ".join(str(path) for path in reference),
+            found=params.columns.answers,
+            fix="check --answers, and that answer_start counts characters from 0",
+        )
+    epochs = max(2, min(8, round(TUNE_CHARACTERS / max(characters, 1))))
+    said = f"read {rows} questions: {labels[ANSWERABLE]} with an answer, {labels[UNANSWERABLE]} without one"
+    without = rows - labels.total()
+    said += f", {without} of which nobody has said, or with a fault" if without else ""
+    sides: dict[str | None, tuple[str | None, int]] = {side: (side, count) for side, count in splits.items()}
+    return Inspection(rows, tuple(sorted(labels)), epochs, f"{trained} questions to train on", sides, said)
 
 
 def _check_names(paths: Sequence[Path]) -> None:

@@ -17,24 +17,32 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from finetide.base import IMAGES, image_side, pin, positions, resolve
+from finetide.base import image_side, of_images, pin, positions, resolve
 from finetide.config.base import NAME_PATTERN
 from finetide.config.images import ImageColumnParams, ImageIngestParams
 from finetide.config.ingest import ColumnParams
 from finetide.config.load import check
 from finetide.config.params import Params
+from finetide.config.questions import QuestionColumnParams, QuestionIngestParams
+from finetide.contracts.window import Start
 from finetide.data import kinds
 from finetide.data.suites import default_suite
-from finetide.errors import InputError, ProjectError, ToolError
+from finetide.errors import FinetideError, InputError, ProjectError, ToolError
 from finetide.files import write_bytes, write_json, write_text
-from finetide.init.inspect import Inspection, inspect, inspect_images
+from finetide.images import check_processor
+from finetide.init.inspect import Inspection, inspect, inspect_images, inspect_questions
 from finetide.pipeline import codelock, dvc
 from finetide.registry.window import first_window
 
-PRESETS = ("text-classification", "image-classification")
+IMAGE_TASK = "image-classification"
+PRESETS = ("text-classification", IMAGE_TASK, "question-answering")
 # DVC looks for pipelines in every folder; in ours it would find copies, and take its time in an environment.
-DVCIGNORE = "/.finetide\n/serving\n/.venv\n"
-GITIGNORE = "/artifacts/\n/serving/\n/.finetide/\n__pycache__/\n"
+DVCIGNORE = "/.finetide\n/serving\n/drop\n/.venv\n"
+GITIGNORE = "/artifacts/\n/serving/\n/.finetide/\n/drop/\n__pycache__/\n"
+# Times the epochs of fine-tuning that random weights are given.
+SCRATCH = 2
+# Labels that are named to the person.
+NAMED = 10
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
@@ -46,10 +54,11 @@ class Wanted:
     name: str
     reference: tuple[Path, ...]
     incoming: tuple[Path, ...]
-    columns: ColumnParams | ImageColumnParams
+    columns: ColumnParams | ImageColumnParams | QuestionColumnParams
     base: str
     revision: str | None
     encoding: str = "auto"
+    from_scratch: bool = False
 
 
 def create(folder: Path, wanted: Wanted) -> Iterator[str]:
@@ -62,7 +71,23 @@ def create(folder: Path, wanted: Wanted) -> Iterator[str]:
     shown, folder = shlex.quote(str(folder)), folder.resolve()
     _check_arguments(folder, wanted)
     with TemporaryDirectory() as scratch:
-        yield from _create(folder, shown, _packed(wanted, Path(scratch)))
+        packed = _packed(wanted, Path(scratch))
+        try:
+            yield from _create(folder, shown, packed)
+        except FinetideError as error:
+            raise _as_given(error, wanted, packed) from error
+
+
+def _as_given(error: FinetideError, wanted: Wanted, packed: Wanted) -> FinetideError:
+    """The same error about the files that the person named, not those that were packed of them."""
+    where = error.where or ""
+    for given, made in zip([*wanted.reference, *wanted.incoming], [*packed.reference, *packed.incoming], strict=True):
+        where = where.replace(str(made), str(given))
+        if given != made and (where == made.name or where.startswith((f"{made.name},", f"{made.name}/"))):
+            where = str(given) + where.removeprefix(made.name)
+    if where == (error.where or ""):
+        return error
+    return type(error)(error.what, where=where, found=error.found, fix=error.fix)
 
 
 def _packed(wanted: Wanted, scratch: Path) -> Wanted:
@@ -76,13 +101,16 @@ def _seen(wanted: Wanted) -> Inspection:
     columns = wanted.columns
     if isinstance(columns, ColumnParams):
         return inspect(wanted.reference, wanted.incoming, columns, encoding=wanted.encoding)
-    params = ImageIngestParams.model_validate({"columns": columns.model_dump(), "encoding": wanted.encoding})
-    return inspect_images(wanted.reference, wanted.incoming, params)
+    given = {"columns": columns.model_dump(), "encoding": wanted.encoding}
+    if isinstance(columns, QuestionColumnParams):
+        return inspect_questions(wanted.reference, wanted.incoming, QuestionIngestParams.model_validate(given))
+    return inspect_images(wanted.reference, wanted.incoming, ImageIngestParams.model_validate(given))
 
 
 def _create(folder: Path, shown: str, wanted: Wanted) -> Iterator[str]:
     seen = _seen(wanted)
-    yield f"read {seen.rows} rows with {len(seen.labels)} labels"
+    labels = ", ".join(seen.labels[:NAMED]) + (", …" if len(seen.labels) > NAMED else "")
+    yield seen.sentence or f"read {seen.rows} rows with {len(seen.labels)} labels: {labels}"
     if wanted.columns.split is not None:
         yield f"split column {wanted.columns.split!r}: {'; '.join(_splits(seen))}"
     params = _params(wanted, seen, folder)
@@ -94,8 +122,9 @@ def _create(folder: Path, shown: str, wanted: Wanted) -> Iterator[str]:
         names = sorted(path.name for path in raw.iterdir())
         dvc.checked(folder, ["add", "--quiet", *[f"data/{wanted.name}/raw/{name}" for name in names]])
         codelock.refresh(folder)
-    yield f"wrote {shown}: params.yaml, dvc.yaml, prefect.yaml, finetide.lock, data/{wanted.name}/"
-    yield f"tune phase: {seen.epochs} epochs ({seen.why_epochs}); change it in params.yaml"
+    yield f"wrote {shown}: params.yaml, dvc.yaml, finetide.lock, data/{wanted.name}/"
+    epochs = next(phase for phase in params["models"][wanted.name]["train"]["phases"] if phase["kind"] == "tune")
+    yield f"tune phase: {epochs['duration']['epochs']} epochs ({seen.why_epochs}); change it in params.yaml"
     if "label_descriptions" in params["models"][wanted.name]["evaluate"] and all(map(NUMBER.fullmatch, seen.labels)):
         yield (
             f"labels {', '.join(seen.labels[:5])} are numbers, with which zero-shot, a baseline, can do nothing: "
@@ -134,24 +163,44 @@ def _check_arguments(folder: Path, wanted: Wanted) -> None:
 
 
 def _params(wanted: Wanted, seen: Inspection, folder: Path) -> dict[str, Any]:
-    yaml = YAML()
-    preset = yaml.load((files("finetide.init") / "presets" / f"{wanted.task}.yaml").read_text(encoding="utf-8"))
+    preset = _preset(wanted.task)
     pinned = pin(_source(wanted.base), wanted.revision, folder)
     preset["base"].update(source=pinned.source, revision=pinned.revision, sha256=pinned.sha256)
     home = resolve(pinned, folder)
-    if (home / IMAGES).is_file():
+    if of_images(home) != (wanted.task == IMAGE_TASK):
+        kind = "images" if of_images(home) else "texts"
+        fix = f"a base for {'images' if wanted.task == IMAGE_TASK else 'texts'}, or another --task"
+        raise InputError(f"is a base for {kind}", where=f"--base {wanted.base}", found=wanted.task, fix=fix)
+    if of_images(home):
+        check_processor(home)
         preset["train"]["max_length"] = image_side(home) or preset["train"]["max_length"]
     longest = positions(home)
     if longest is not None:
-        preset["train"]["max_length"] = min(preset["train"]["max_length"], longest)
+        _shorten(preset["train"], longest)
     preset["ingest"]["columns"].update(wanted.columns.model_dump())
     preset["ingest"]["encoding"] = wanted.encoding
+    if wanted.from_scratch:
+        preset["train"].update(_preset("from-scratch"))
+    preset["schedule"]["drop"] = f"drop/{wanted.name}"
     for phase in preset["train"]["phases"]:
         if phase["kind"] == "tune":
-            phase["duration"]["epochs"] = seen.epochs
+            phase["duration"]["epochs"] = seen.epochs * (SCRATCH if wanted.from_scratch else 1)
     document: dict[str, Any] = {"schema": 1, "models": {wanted.name: preset}}
     check(document, Params, file="params.yaml")
     return document
+
+
+def _preset(name: str) -> Any:
+    return YAML().load((files("finetide.init") / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _shorten(train: dict[str, Any], longest: int) -> None:
+    """Tokens that the base reads at once; what is a part of them shrinks with them."""
+    before = train["max_length"]
+    train["max_length"] = min(before, longest)
+    for name in ("stride", "max_question", "max_answer"):
+        if name in train and longest < before:
+            train[name] = max(1, train[name] * longest // before)
 
 
 def _source(base: str) -> str:
@@ -173,14 +222,14 @@ def _write_files(folder: Path, wanted: Wanted, params: dict[str, Any]) -> None:
     yaml.dump(params, stream)
     write_text(folder / "params.yaml", stream.getvalue())
     write_bytes(folder / "dvc.yaml", (resources / "graph.yaml").read_bytes())
-    for name in ("prefect.yaml", "README.md"):
-        text = (resources / "templates" / name).read_text(encoding="utf-8")
-        write_text(folder / name, text.replace("MODEL_NAME", wanted.name))
+    readme = (resources / "templates" / "README.md").read_text(encoding="utf-8")
+    write_text(folder / "README.md", readme.replace("MODEL_NAME", wanted.name))
     write_text(folder / ".gitignore", GITIGNORE)
     write_text(folder / "approvals" / wanted.name / ".gitkeep", "")
     data = folder / "data" / wanted.name
     write_json(data / "suite.json", default_suite(wanted.task))
-    first_window(folder, wanted.name, reference=wanted.reference, incoming=wanted.incoming)
+    start: Start = "scratch" if wanted.from_scratch else "base"
+    first_window(folder, wanted.name, reference=wanted.reference, incoming=wanted.incoming, start=start)
 
 
 def _init_tools(folder: Path) -> None:

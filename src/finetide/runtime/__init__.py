@@ -1,6 +1,7 @@
 """Serves a bundle with numpy, onnxruntime and tokenizers or Pillow alone; neither torch, transformers nor pydantic."""
 
-from finetide.runtime.predictor import Prediction, Predictor, load
+from finetide.runtime.labels import Prediction
+from finetide.runtime.predictor import Predictor, load
 from finetide.runtime.verify import VerifyReport, verify
 
 __all__ = ["Prediction", "Predictor", "VerifyReport", "load", "verify"]

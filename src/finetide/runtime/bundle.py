@@ -12,11 +12,16 @@ from typing import Any
 
 from finetide.errors import IntegrityError, ProjectError
 from finetide.files import read_json, sha256_file
-from finetide.runtime.inputs import FILES
 
 MANIFEST, INFO, EXAMPLES, TOKENIZER = "manifest.json", "bundle.json", "examples.json", "tokenizer.json"
 FP32, INT8 = "model.onnx", "model.int8.onnx"
 SCHEMA = 1
+# Task → what its bundle has to prepare inputs.
+FILES: dict[str, str] = {
+    "text-classification": "tokenizer.json",
+    "image-classification": "image.json",
+    "question-answering": "tokenizer.json",
+}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from finetide.files import read_json
 from finetide.images import SPEC_FILE, ImageError, Spec, square, tensor
 from finetide.runtime import bundle
 from finetide.runtime.graph import Array
+from finetide.runtime.labels import OneLabel
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -24,7 +25,7 @@ BATCH = 32
 Image = bytes | str | os.PathLike[str] | SupportsBytes
 
 
-class _Images:
+class _Images(OneLabel):
     column, key = "bytes", "image"
 
     def __init__(self, spec: Spec) -> None:

@@ -13,29 +13,42 @@ if TYPE_CHECKING:
     import numpy as np
     import onnxruntime
 
+    from finetide.runtime.bundle import Info
+
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
 INPUTS: dict[str, str] = {
     "text-classification": "finetide.runtime.texts:open_inputs",
     "image-classification": "finetide.runtime.images:open_inputs",
+    "question-answering": "finetide.runtime.questions:open_inputs",
 }
-FILES: dict[str, str] = {"text-classification": "tokenizer.json", "image-classification": "image.json"}
 
 
 class Inputs(Protocol):
-    """What a family supplies. ``column``: of a table of rows, where an input stands; ``key``: in examples.json."""
+    """What a family supplies. ``key``: of an input in examples.json. An input may be several entries for the graph."""
 
-    column: str
     key: str
+
+    def values(self, rows: Any) -> list[Any]:
+        """The inputs of a table of rows."""
+
+    def fits(self, shape: Sequence[Any], labels: int) -> bool:
+        """Whether the graph's output, of this shape, is what is read here."""
 
     def check(self, values: Sequence[Any]) -> None:
         """Raises: InputError when one is not of the family's kind."""
 
     def encode(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Prepared as in training, one entry an input."""
+        """Prepared as in training, the entries of an input behind one another."""
 
     def run(self, session: onnxruntime.InferenceSession, encoded: Sequence[Any], outputs: int) -> Array:
-        """[inputs, outputs] float32, in the order of ``encoded``."""
+        """[entries, width] float32, in the order of ``encoded``. Args: outputs: numbers that the graph gives."""
+
+    def predictions(self, outputs: Array, encoded: Sequence[Any], info: Info) -> list[Any]:
+        """What a person is told, one an input. Args: outputs: of `run`."""
+
+    def recorded(self, outputs: Array, encoded: Sequence[Any], info: Info) -> tuple[str, list[float]]:
+        """Of one input: what is predicted, and numbers that differ where the graph does."""
 
     def example(self, value: Any) -> Any:
         """An input as examples.json holds it; None for one that is cut before the graph sees it."""

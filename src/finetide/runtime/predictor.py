@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,11 @@ from finetide.errors import InputError, IntegrityError, ProjectError
 from finetide.files import read_json
 from finetide.runtime import bundle
 from finetide.runtime.bundle import Info
-from finetide.runtime.graph import Array, open_session, softmax
+from finetide.runtime.graph import Array, open_session
 from finetide.runtime.inputs import Inputs, open_inputs
 
 GRAPHS = ("auto", "fp32", "int8")
 CHAMPION = "champion"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """``score`` is the calibrated probability of ``label``; ``scores`` has one a label."""
-
-    label: str
-    score: float
-    scores: dict[str, float]
 
 
 class Predictor:
@@ -58,26 +49,26 @@ class Predictor:
         """How what is predicted from becomes what the graph takes."""
         return self._inputs
 
-    def predict(self, values: Sequence[Any]) -> list[Prediction]:
-        """One prediction an input, in order: texts, or images as paths or bytes. Raises: InputError for another."""
-        logits = self.logits(values)
-        shares = softmax(logits, self._info.temperature) if len(logits) else logits
-        labels = self._info.labels
-        return [
-            Prediction(
-                labels[int(row.argmax())],
-                float(row.max()),
-                {label: float(share) for label, share in zip(labels, row, strict=True)},
-            )
-            for row in shares
-        ]
+    def predict(self, values: Sequence[Any]) -> list[Any]:
+        """One prediction an input, in order: `Prediction` of texts, or of images as paths or bytes; `Answer` of pairs
+        of question and context. Raises: InputError for another."""
+        outputs, encoded = self._outputs(values)
+        return self._inputs.predictions(outputs, encoded, self._info)
 
     def logits(self, values: Sequence[Any]) -> Array:
-        """[inputs, labels] float32, before temperature."""
+        """[inputs, labels] float32, before temperature; of questions see `finetide.runtime.questions`."""
+        return self._outputs(values)[0]
+
+    def recorded(self, value: Any) -> tuple[str, list[float]]:
+        """What examples.json holds of an input; see `finetide.runtime.inputs.Inputs.recorded`."""
+        outputs, encoded = self._outputs([value])
+        return self._inputs.recorded(outputs, encoded, self._info)
+
+    def _outputs(self, values: Sequence[Any]) -> tuple[Array, Sequence[Any]]:
         self._inputs.check(values)
         self.refresh()
-        inputs = self._inputs
-        return inputs.run(self._session, inputs.encode(values), len(self._info.labels))
+        encoded = self._inputs.encode(values)
+        return self._inputs.run(self._session, encoded, len(self._info.labels)), encoded
 
     def refresh(self) -> bool:
         """Change to what the alias names now; whether anything changed. Without an alias: False."""
@@ -111,14 +102,14 @@ class Predictor:
             raise IntegrityError(
                 f"takes {have}, bundle.json says {list(info.inputs)}", where=str(folder / name), fix=bundle.RESTORE
             )
+        inputs = open_inputs(info.task, folder, asdict(info))
         outputs = [entry.shape for entry in session.get_outputs()]
-        if len(outputs) != 1 or outputs[0][1:] != [len(info.labels)]:
+        if len(outputs) != 1 or not inputs.fits(outputs[0], len(info.labels)):
             raise IntegrityError(
                 f"gives an output of shape {outputs}, bundle.json names {len(info.labels)} labels",
                 where=str(folder / name),
                 fix=bundle.RESTORE,
             )
-        inputs = open_inputs(info.task, folder, asdict(info))
         self._session, self._inputs, self._info, self._hash = session, inputs, info, digest
 
 

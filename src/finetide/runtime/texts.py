@@ -11,13 +11,14 @@ from tokenizers import Tokenizer
 from finetide.errors import InputError, IntegrityError
 from finetide.runtime import bundle
 from finetide.runtime.graph import Array, run_tokens
+from finetide.runtime.labels import OneLabel
 from finetide.text import encode, load_tokenizer
 
 if TYPE_CHECKING:
     import onnxruntime
 
 
-class _Texts:
+class _Texts(OneLabel):
     column = key = "text"
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, pad_token_id: int) -> None:

@@ -37,15 +37,15 @@ def verify(folder: str | Path) -> VerifyReport:
         raise IntegrityError("has no examples to replay", where=str(path), fix=bundle.RESTORE)
     for number, example in enumerate(examples):
         wanted = np.asarray(bundle.field(example, "logits", list, path), dtype=np.float32)
-        given = bundle.field(example, predictor.inputs.key, str, path)
+        given = bundle.field(example, predictor.inputs.key, (str, dict), path)
         try:
             value = predictor.inputs.from_example(given)
         except ValueError as error:
             raise IntegrityError(f"example {number} {error}", where=str(path), fix=bundle.RESTORE) from error
-        found = predictor.logits([value])[0]
+        label, numbers = predictor.recorded(value)
+        found = np.asarray(numbers, dtype=np.float32)
         same_size = wanted.shape == found.shape
         difference = float(np.abs(found - wanted).max()) if same_size else float("inf")
-        label = predictor.labels[int(found.argmax())]
         if difference > tolerance or label != example.get("label"):
             raise IntegrityError(
                 f"example {number} gives {label} where {example.get('label')} was recorded, "

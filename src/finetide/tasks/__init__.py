@@ -10,6 +10,7 @@ from finetide.task import Task
 FAMILIES: dict[str, str] = {
     "text-classification": "finetide.tasks.text_classification:TASK",
     "image-classification": "finetide.tasks.image_classification:TASK",
+    "question-answering": "finetide.tasks.question_answering:TASK",
 }
 
 

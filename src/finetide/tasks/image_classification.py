@@ -8,7 +8,7 @@ import inspect
 import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from logging import ERROR
 from pathlib import Path
@@ -26,9 +26,12 @@ from finetide.config.images import ImageEvaluateParams, ImageTrainParams, cost
 from finetide.errors import BaseModelError, ConfigError, DataError
 from finetide.files import sha256_bytes
 from finetide.images import SPEC_FILE, ImageError, Spec, spec_bytes, spec_of, square, tensor
+from finetide.seeding import generator
 from finetide.task import Anchors, Built, Examples, ExportSpec, ModelSettings, Objective, Preprocessing
 from finetide.tasks import heads
 from finetide.tasks import weights as weights_of
+from finetide.tasks.augment import Augment
+from finetide.tasks.classification import Batch, OneLabel, targets_of
 from finetide.tasks.weights import LABELS, WEIGHTS
 
 # Encoders whose outputs are known here, and pass the export gate.
@@ -36,19 +39,19 @@ ENCODERS = frozenset({"convnext", "deit", "dinov2", "mobilenet_v2", "resnet", "s
 # The exporter stumbles over its windows in scaled_dot_product_attention.
 WITHOUT_SDPA = frozenset({"swin"})
 PREPROCESSOR = "preprocessor_config.json"
-UNLABELLED = -1
 MAX_BATCH = 65_536
 # Squares beyond so many bytes lie in an unnamed temporary file, which the system pages in and out.
 IN_MEMORY = 512 << 20
-Batch = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """``config``: preprocessor_config.json of the base as it came, which `save` hands on."""
+    """``config``: preprocessor_config.json of the base as it came, which `save` hands on. ``augment``: for training
+    alone, never saved."""
 
     spec: Spec
     config: dict[str, Any]
+    augment: Augment
 
 
 class Classifier(nn.Module):
@@ -97,11 +100,10 @@ class Classifier(nn.Module):
         return logits.float()
 
 
-class ImageClassification:
+class ImageClassification(OneLabel):
     """The family; holds no state."""
 
     name = "image-classification"
-    draws = False
     train_params = ImageTrainParams
     evaluate_params = ImageEvaluateParams
     measures = ("balanced_accuracy", "auroc")
@@ -129,7 +131,7 @@ class ImageClassification:
         module = _module(encoder, settings, channels, side, weights)
         if tuned:
             weights_of.load_tuned(module, weights, state, settings.labels)
-        return Built(module.eval(), Preprocessor(spec, given), settings)
+        return Built(module.eval(), Preprocessor(spec, given, Augment(**dict(settings.augment))), settings)
 
     def save(self, built: Built, folder: Path) -> None:
         weights_of.save(built, folder)
@@ -148,17 +150,14 @@ class ImageClassification:
                 squares[place] = square(bytes(value), spec)
             except ImageError as error:
                 raise DataError(str(error), where=str(rows["row_id"].iloc[place]), fix=error.fix) from error
-        index = {label: number for number, label in enumerate(built.settings.labels)}
-        targets = np.full(len(rows), UNLABELLED, dtype=np.int64)
-        for place, label in enumerate(rows["label"]):
-            if isinstance(label, str):
-                if label not in index:
-                    raise DataError("the model has no such label", where=str(rows["row_id"].iloc[place]), found=label)
-                targets[place] = index[label]
+        targets = targets_of(rows, built.settings.labels)
         how = sha256_bytes(spec_bytes(spec))[:16]
         keys = tuple(f"{how} {hashlib.sha256(one.tobytes()).hexdigest()}" for one in squares)
         lengths = np.full(len(rows), cost(spec.side), np.int64)
         return Examples(tuple(rows["row_id"]), squares, lengths, targets, keys)
+
+    def draws(self, built: Built) -> bool:
+        return bool(built.preprocessor.augment)
 
     def packs(self, built: Built) -> bool:
         del built
@@ -173,28 +172,22 @@ class ImageClassification:
         seed: int | None = None,
         width: int | None = None,
     ) -> dict[str, torch.Tensor]:
-        """``targets`` [batch] int64 beside ``pixel_values`` [batch, channels, side, side] float32."""
-        del seed, width
+        """``targets`` [batch] int64 beside ``pixel_values`` [batch, channels, side, side] float32.
+
+        With a seed every image is changed as ``train.augment`` says.
+        """
+        del width
         squares = np.stack([examples.inputs[place] for place in index])
+        if seed is not None and built.preprocessor.augment:
+            augment = built.preprocessor.augment
+            for row, place in enumerate(index):  # by row: cutting a batch in smaller ones changes nothing
+                squares[row] = augment.apply(squares[row], generator(seed, "augment", place))
         targets = torch.from_numpy(examples.targets[np.asarray(index)])
         return {"pixel_values": torch.from_numpy(tensor(squares, built.preprocessor.spec)), "targets": targets}
 
     def features(self, module: nn.Module, batch: Batch) -> torch.Tensor:
         found: torch.Tensor = module.features(batch["pixel_values"])  # type: ignore[operator]
         return found
-
-    def outputs(self, module: nn.Module, batch: Batch) -> torch.Tensor:
-        logits: torch.Tensor = module.logits(self.features(module, batch))  # type: ignore[operator]
-        return logits
-
-    def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return nn.functional.cross_entropy(outputs, batch["targets"], reduction="none")
-
-    def score(self, outputs: torch.Tensor, examples: Examples) -> tuple[float, float]:
-        """Accuracy and mean cross-entropy."""
-        targets = torch.from_numpy(np.asarray(examples.targets))
-        loss = self.loss(outputs, {"targets": targets}).double().mean()
-        return float((outputs.argmax(1) == targets).double().mean()), float(loss)
 
     def objective(self, name: str) -> Objective:
         raise ConfigError(

@@ -68,7 +68,11 @@ class MaskedLanguage:
     """The objective; holds no state."""
 
     name = "masked-language"
-    draws = True
+    metric = "share of masked tokens"
+
+    def draws(self, built: Built) -> bool:
+        del built
+        return True
 
     def wrap(self, built: Built, *, seed: int) -> Built:
         """Raises: ConfigError: the tokenizer has no mask token, or words and hidden states differ in size."""
@@ -132,6 +136,10 @@ class MaskedLanguage:
         del examples
         loss, chosen, right = outputs.double().sum(0).tolist()
         return right / max(chosen, 1.0), loss / max(chosen, 1.0)
+
+    def confidence(self, outputs: np.ndarray[Any, Any], examples: Examples) -> None:
+        """Its outputs are no probabilities."""
+        del outputs, examples
 
 
 def _mask_row(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,26 +19,20 @@ from transformers import AutoConfig, AutoModel
 from finetide.base import SHIFTED_POSITIONS
 from finetide.config.evaluate import EvaluateParams
 from finetide.config.train import TrainParams
-from finetide.errors import BaseModelError, ConfigError, DataError
+from finetide.errors import ConfigError
 from finetide.task import Anchors, Built, Examples, ExportSpec, ModelSettings, Objective, Preprocessing
-from finetide.tasks import heads, packing, vocabulary
+from finetide.tasks import heads, packing, text_encoders, vocabulary
 from finetide.tasks import weights as weights_of
+from finetide.tasks.classification import Batch, OneLabel, targets_of
 from finetide.tasks.label_texts import label_texts
 from finetide.tasks.masked_language import MaskedLanguage
 from finetide.tasks.weights import LABELS, WEIGHTS
 from finetide.text import encode, load_tokenizer
 
-UNLABELLED = -1
 # The largest batch that the exported graph promises to take.
 MAX_BATCH = 65_536
-# Encoders whose outputs, positions and padding are known here. A decoder would load too, and pool nonsense.
-ENCODERS = frozenset(
-    {"bert", "camembert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta"}
-)
-WITHOUT_SDPA = frozenset({"deberta-v2", "mpnet"})
 # They take positions and a mask of who sees whom. DistilBERT takes no positions, ModernBERT's local layers no mask.
 PACKABLE = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
-Batch = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -110,11 +103,10 @@ class Classifier(nn.Module):
         return logits.float()
 
 
-class TextClassification:
+class TextClassification(OneLabel):
     """The family; holds no state."""
 
     name = "text-classification"
-    draws = False
     train_params = TrainParams
     evaluate_params = EvaluateParams
     measures = ()
@@ -122,10 +114,10 @@ class TextClassification:
     def build(self, weights: Path, settings: ModelSettings, *, seed: int) -> Built:
         """See `finetide.task.Task`. Raises: BaseModelError for an encoder or a head that does not fit."""
         torch.manual_seed(seed)
-        _check_architecture(weights)
+        text_encoders.check_architecture(weights, self.name)
         config = AutoConfig.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
-        _check_length(config, settings, weights)
-        attention = "eager" if config.model_type in WITHOUT_SDPA else "sdpa"
+        text_encoders.check_length(config, settings.max_length, weights)
+        attention = text_encoders.attention(config)
         tuned = (weights / LABELS).is_file()
         state = load_file(weights / WEIGHTS)
         if tuned:
@@ -153,15 +145,13 @@ class TextClassification:
     def encode(self, built: Built, rows: pd.DataFrame) -> Examples:
         """Raises: DataError for a label that the model does not have."""
         tokens = encode(built.preprocessor.tokenizer, list(rows["text"]), built.settings.max_length)
-        index = {label: number for number, label in enumerate(built.settings.labels)}
-        targets = np.full(len(rows), UNLABELLED, dtype=np.int64)
-        for place, label in enumerate(rows["label"]):
-            if isinstance(label, str):
-                if label not in index:
-                    raise DataError("the model has no such label", where=str(rows["row_id"].iloc[place]), found=label)
-                targets[place] = index[label]
+        targets = targets_of(rows, built.settings.labels)
         lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
         return Examples(tuple(rows["row_id"]), tokens, lengths, targets)
+
+    def draws(self, built: Built) -> bool:
+        del built
+        return False
 
     def packs(self, built: Built) -> bool:
         return _model_type(built) in PACKABLE
@@ -200,19 +190,6 @@ class TextClassification:
             return packed
         found: torch.Tensor = module.features(batch["input_ids"], batch["attention_mask"])  # type: ignore[operator]
         return found
-
-    def outputs(self, module: nn.Module, batch: Batch) -> torch.Tensor:
-        logits: torch.Tensor = module.logits(self.features(module, batch))  # type: ignore[operator]
-        return logits
-
-    def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return nn.functional.cross_entropy(outputs, batch["targets"], reduction="none")
-
-    def score(self, outputs: torch.Tensor, examples: Examples) -> tuple[float, float]:
-        """Accuracy and mean cross-entropy."""
-        targets = torch.from_numpy(np.asarray(examples.targets))
-        loss = self.loss(outputs, {"targets": targets}).double().mean()
-        return float((outputs.argmax(1) == targets).double().mean()), float(loss)
 
     def objective(self, name: str) -> Objective:
         if name != MaskedLanguage.name:
@@ -270,29 +247,6 @@ def shapes_to_check(max_length: int) -> list[tuple[int, int]]:
 def _model_type(built: Built) -> str:
     encoder: Any = built.module.get_submodule("encoder")
     return str(encoder.config.model_type)
-
-
-def _check_architecture(weights: Path) -> None:
-    found = json.loads((weights / "config.json").read_text(encoding="utf-8")).get("model_type")
-    if found not in ENCODERS:
-        raise BaseModelError(
-            "text-classification does not know this architecture",
-            where=str(weights / "config.json"),
-            found=found,
-            fix=f"use one of: {', '.join(sorted(ENCODERS))}",
-        )
-
-
-def _check_length(config: Any, settings: ModelSettings, weights: Path) -> None:
-    limit = int(config.max_position_embeddings)
-    offset = int(config.pad_token_id or 0) + 1 if config.model_type in SHIFTED_POSITIONS else 0
-    if settings.max_length > limit - offset:
-        raise BaseModelError(
-            f"takes at most {limit - offset} tokens",
-            where=str(weights),
-            found=settings.max_length,
-            fix="lower train.max_length",
-        )
 
 
 TASK = TextClassification()

@@ -148,3 +148,50 @@ def test_what_becomes_of_a_new_files_rows_is_told(tmp_path: Path, text: str, sai
     assert examine(path, "may.csv", IngestParams(columns=columns, encoding="auto")) == said
     plain = ColumnParams(text="body", label="y", split=None, group=None)
     assert examine(path, "may.csv", IngestParams(columns=plain, encoding="auto")) == []
+
+
+ROWS = "text,label\none,a\ntwo,b\n"
+OPEN = 'text\nthree\n"four\nlines"\nfive\n'
+
+
+def asked(raw: Raw, *lines: str) -> Raw:
+    raw.add("known.csv", ROWS).add("new.csv", OPEN, "incoming")
+    return raw.add(
+        "ask.csv", "row_id,text,suggested_label,label\n" + "".join(f"{line}\n" for line in lines), "incoming"
+    )
+
+
+def test_a_filled_in_request_joins_by_row_id_and_what_is_empty_stays_unlabelled(raw: Raw) -> None:
+    """Whatever the order of its lines, and with line ends of another editor within a text."""
+    found = ingest(asked(raw, "new.csv:5,five,a,b", 'new.csv:3,"four\r\nlines",a,', "new.csv:2,three,b,a").window,
+                   raw.folder, PARAMS).rows  # fmt: skip
+    assert found["row_id"].tolist() == ["known.csv:2", "known.csv:3", "new.csv:2", "new.csv:3", "new.csv:5"]
+    assert [label if isinstance(label, str) else None for label in found["label"]] == ["a", "b", "a", None, "b"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "gone.csv:7,three,a,a",
+            r"ask.csv: has labels that cannot be joined:\n  line 2: no row has the id gone.csv:7",
+        ),
+        ("new.csv:2,other,a,a", r"line 2: the text of new.csv:2 is not the one that was sent out: other"),
+        (
+            "new.csv:2,three,a,A",
+            r"line 2: no row has the label A; near: a\n  fix: correct the lines; a label that is",
+        ),
+        ("new.csv:2,three,a,zzz", r"line 2: no row has the label zzz\n"),
+        ("known.csv:2,one,a,b", r"line 2: known.csv:2 has the label a already, this says b"),
+    ],
+    ids=["unknown id", "changed text", "near label", "unknown label", "other label"],
+)
+def test_a_request_that_does_not_fit_is_refused_by_line(raw: Raw, line: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        ingest(asked(raw, line).window, raw.folder, PARAMS)
+
+
+def test_a_label_that_is_new_comes_in_a_table_without_suggestions(raw: Raw) -> None:
+    raw.add("known.csv", ROWS).add("new.csv", OPEN, "incoming")
+    raw.add("late.csv", "row_id,label\nnew.csv:2,zzz\n", "incoming")
+    assert "zzz" in set(ingest(raw.window, raw.folder, PARAMS).rows["label"].dropna())

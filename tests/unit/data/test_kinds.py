@@ -12,17 +12,19 @@ from finetide.config.load import check, parse_yaml
 from finetide.config.params import Params
 from finetide.data import kinds
 from finetide.errors import ConfigError
+from finetide.evaluation import kinds as scoring
 from finetide.init.project import PRESETS
 from finetide.pipeline import codelock
 from finetide.registry import raw
-from finetide.runtime.inputs import FILES, INPUTS
+from finetide.runtime.bundle import FILES
+from finetide.runtime.inputs import INPUTS
 from finetide.tasks import FAMILIES
 
 TASKS = get_args(TaskName)
 
 
 def test_every_table_has_every_task() -> None:
-    for table in (FAMILIES, kinds.KINDS, INPUTS, FILES, PRESETS):
+    for table in (FAMILIES, kinds.KINDS, scoring.KINDS, INPUTS, FILES, PRESETS):
         assert set(table) == set(TASKS)
 
 
@@ -54,13 +56,14 @@ def test_settings_of_another_family_are_refused_by_their_path() -> None:
         check({"schema": 1, "models": {"m": document}}, Params, file="params.yaml")
     assert "models.m.train.tokens: unknown key" in str(caught.value)
     assert "models.m.validate.min_side: is missing" in str(caught.value)
-    with pytest.raises(ConfigError, match=r"models.m.task: must be 'text-classification' or 'image-classification'"):
+    with pytest.raises(ConfigError, match=r"models.m.task: must be 'text-classification', 'image-classification' or"):
         check({"schema": 1, "models": {"m": {**document, "task": "poetry"}}}, Params, file="params.yaml")
 
 
 def test_an_unknown_task_has_no_kind() -> None:
-    with pytest.raises(ConfigError, match=r"unknown task \(found 'poetry'\)"):
-        kinds.source("poetry")
+    for of in (kinds.source, scoring.scores):
+        with pytest.raises(ConfigError, match=r"unknown task \(found 'poetry'\)"):
+            of("poetry")
 
 
 @pytest.mark.parametrize("stage", ["ingest", "validate", "split", "train", "evaluate", "export", "judge"])
@@ -71,6 +74,11 @@ def test_a_familys_code_counts_for_its_own_models_only(stage: str) -> None:
     assert "PIL" not in of_text.libraries
     assert [name for name in of_images.modules if "image" in name]
     assert "PIL" in of_images.libraries
+    of_questions = codelock.stage_closure(stage, "question-answering")
+    for others in (of_text, of_images):
+        assert not [name for name in others.modules if "question" in name]
+    assert [name for name in of_questions.modules if "question" in name]
+    assert not [name for name in of_questions.modules if "image" in name]
 
 
 def test_a_stage_counts_its_own_part_of_a_family() -> None:
