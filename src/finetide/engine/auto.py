@@ -151,13 +151,39 @@ def arbitrate(
         running = sorted(running, key=lambda one: (-scores[one.title].accuracy, scores[one.title].loss))
         running = running[: math.ceil(len(running) / 2)]
     built.module.load_state_dict(start)
-    best = running[0]
+    best, line = _hinted(running, scores, spec.hint, len(read(built.module).blocks), len(data.validation.ids))
+    lines += line
     error = math.sqrt(max(before.accuracy * (1 - before.accuracy), 1e-4) / len(data.validation.ids))
     if scores[best.title].accuracy < before.accuracy - error:
         lines.append(f"auto: head; all else lost more than a standard error, {error:.1%}, in its short run")
         return "head", lines
     lines.append(f"auto: {best.title} is chosen")
     return best.title, lines
+
+
+def _hinted(
+    running: list[Candidate], scores: dict[str, Score], hint: str | None, blocks: int, rows: int
+) -> tuple[Candidate, list[str]]:
+    """The best one; or, of those within a standard error of it, the first that the hint names."""
+    best = running[0]
+    if hint is None:
+        return best, []
+    top = scores[best.title].accuracy
+    error = math.sqrt(max(top * (1 - top), 1e-4) / max(1, rows))
+    alike = [one for one in running if scores[one.title].accuracy >= top - error]
+    named = next((one for one in alike if _side(one.title, blocks) == hint), None)
+    if named is None or named is best:
+        return best, [f"auto: the shift asks for {hint} blocks; that changes nothing here"]
+    return named, [f"auto: the shift asks for {hint} blocks, and {named.title} is within {error:.1%} of {best.title}"]
+
+
+def _side(title: str, blocks: int) -> str | None:
+    """Which blocks a candidate tunes: late ones alone, an early one alone or all down to the first."""
+    if title.startswith("last: "):
+        return "late"
+    if title.startswith("block "):
+        return "early" if int(title.split()[1]) < blocks / 2 else "late"
+    return "early" if title == "full" else None
 
 
 def settle(spec: TuneSpec, module: nn.Module, title: str) -> TuneSpec:

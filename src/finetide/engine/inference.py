@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from finetide.engine.batches import by_length
 from finetide.engine.precision import choose, choose_device
-from finetide.errors import MachineError
+from finetide.errors import BaseModelError, MachineError
 from finetide.files import sha256_file, write_bytes
 from finetide.task import Built, Examples, Task, Trainable
 
@@ -45,15 +45,26 @@ def embed(
         cache: folder for results, keyed by weights, inputs, precision and the family's code; None computes anew.
     """
     if cache is None:
-        return _over(task, built, examples, task.features, batch_tokens, precision, "embedding")
+        return _finite(_over(task, built, examples, task.features, batch_tokens, precision, "embedding"))
     path = cache / f"{_key(task, built, examples, batch_tokens, precision)}.npy"
     if path.exists():
         found: FloatArray = np.load(path, allow_pickle=False)
         os.utime(path)
         return found
-    result = _over(task, built, examples, task.features, batch_tokens, precision, "embedding")
+    result = _finite(_over(task, built, examples, task.features, batch_tokens, precision, "embedding"))
     _save(path, result)
     return result
+
+
+def _finite(features: FloatArray) -> FloatArray:
+    """Raises: BaseModelError: the encoder gives infinite values, or none that are numbers."""
+    bad = int((~np.isfinite(features).all(axis=1)).sum())
+    if bad:
+        raise BaseModelError(
+            f"gives no finite features for {bad} of {len(features)} rows", where="base",
+            fix="check its weights and its preprocessing (preprocessor_config.json), or take another base",
+        )  # fmt: skip
+    return features
 
 
 def predict(

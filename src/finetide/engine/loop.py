@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetide.engine import auto, checkpoint, overfit, probe, remembered
+from finetide.engine import auto, checkpoint, overfit, probe, remembered, weigh
 from finetide.engine.average import average, soup
 from finetide.engine.inference import embed
 from finetide.engine.precision import choose, choose_device
@@ -36,6 +36,7 @@ from finetide.seeding import derive
 from finetide.task import Built, Task
 
 State = dict[str, torch.Tensor]
+KEPT = "the adapted weights are kept"
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,13 @@ def train(
             done.prove(proof)
             if spec.remember:
                 done.remembered[index] = tuner.memory.best
-        say(index, result)
+        say(index, result, task.metric)
         done.take(index, result, state)
         done.save(index, curve, store, initial)
     assert done.best is not None
     built.module.load_state_dict(done.best)
-    return Result(tuple(done.results), done.kept, _sentence(done), done.probe, done.proof or {}, done.precision)
+    said = _sentence(done, task.metric)
+    return Result(tuple(done.results), done.kept, said, done.probe, done.proof or {}, done.precision)
 
 
 class _Done:
@@ -251,6 +253,7 @@ def _probe(
         labels=labels,
         strengths=spec.strengths,
         max_iterations=spec.max_iterations,
+        weights=data.weights,
     )
     head = built.module.get_submodule("head")
     head.load_state_dict({"weight": torch.from_numpy(found.weight), "bias": torch.from_numpy(found.bias)})
@@ -282,13 +285,40 @@ def _adapt(
             fix="write rows: all, or leave the phase out until there are",
         )  # fmt: skip
     objective = task.objective(spec.objective)
+    before = _snapshot(built)
     wrapped = objective.wrap(built, seed=derive(settings.seed, "adapt", index))
     start = {name: initial.get(name, value) for name, value in _snapshot(wrapped).items()}
     store = Store(carried.checkpoints, start, carried.carried, carried.carried_state)
     tuner = Tuner(objective, wrapped, Data(*found), spec, settings, index, phases)
     result, state, proof = tuner.run(curve, store, continued)
     wrapped.module.load_state_dict(state)
-    return result, _snapshot(built), proof
+    if not spec.checked:
+        return result, _snapshot(built), proof
+    adapted = _snapshot(built)
+    scores = []
+    for known in (before, adapted):
+        built.module.load_state_dict(known)
+        scores.append(_probed(task, built, data, settings))
+    better = scores[1].beats(scores[0])
+    told = ", ".join(f"{score.accuracy:.1%} (loss {score.loss:.4f}) {when}" for score, when in
+                     zip(scores, ("before", "after"), strict=True))  # fmt: skip
+    line = f"a probe on validation, {told}: {KEPT if better else 'the weights before are kept'}"
+    kept = adapted if better else before
+    built.module.load_state_dict(kept)
+    return replace(result, decisions=(*result.decisions, line)), kept, proof
+
+
+def _probed(task: Task, built: Built, data: Data, settings: Settings) -> Score:
+    """How well labels can be told from the features as they are."""
+    sides = [
+        embed(task, built, examples, batch_tokens=settings.batch_tokens, cache=None, precision=settings.precision)
+        for examples in (data.train, data.validation)
+    ]
+    found = probe.fit(
+        sides[0], np.asarray(data.train.targets), (sides[1], np.asarray(data.validation.targets)),
+        labels=len(built.settings.labels), strengths=weigh.STRENGTHS, max_iterations=weigh.ITERATIONS,
+    )  # fmt: skip
+    return Score(found.accuracy, found.loss)
 
 
 def _settled(
@@ -304,9 +334,9 @@ def _settled(
     return replace(auto.settle(spec, built.module, done.chosen[str(index)]), decisions=tuple(lines))
 
 
-def _sentence(done: _Done) -> str:
+def _sentence(done: _Done, metric: str) -> str:
     best = done.results[done.kept]
-    words = f"kept phase {done.kept + 1} ({best.kind}), validation accuracy {best.score.accuracy:.1%}"
+    words = f"kept phase {done.kept + 1} ({best.kind}), validation {metric} {best.score.accuracy:.1%}"
     others = [
         f"phase {place + 1} ({result.kind}) had {result.score.accuracy:.1%}"
         if result.kind != "adapt"

@@ -11,7 +11,7 @@ import torch
 
 from finetide.engine.inference import Around, FloatArray, nowhere, predict
 from finetide.engine.specs import CurveRow, Data, Score, Settings
-from finetide.metrics.calibration import ece, softmax
+from finetide.metrics.calibration import ece
 from finetide.seeding import generator
 from finetide.task import Built, Examples, Trainable
 
@@ -28,10 +28,11 @@ IN_A_ROW = 2
 
 
 def sample(data: Data, seed: int) -> list[int]:
-    """Positions of the training rows that are measured: the same ones in every phase and after every resume."""
-    rows = len(data.train.ids)
-    chosen = generator(seed, "overfit", "sample").choice(rows, size=min(rows, SAMPLE), replace=False)
-    return sorted(chosen.tolist())
+    """Positions of the examples of the training rows that are measured: the same ones in every phase and after every
+    resume."""
+    rows = data.train.rows()
+    chosen = generator(seed, "overfit", "sample").choice(len(rows), size=min(len(rows), SAMPLE), replace=False)
+    return sorted(place for row in chosen.tolist() for place in rows[row])
 
 
 def repeated(data: Data, seed: int) -> list[int]:
@@ -71,11 +72,10 @@ class Measured:
 
 
 def measure(
-    task: Trainable, built: Built, data: Data, settings: Settings, *, labels: bool = True,
-    around_train: Around = nowhere, around_validation: Around = nowhere,
+    task: Trainable, built: Built, data: Data, settings: Settings, *, around_train: Around = nowhere,
+    around_validation: Around = nowhere,
 ) -> Measured:  # fmt: skip
-    """Args: labels: whether the outputs are logits of labels; else there is no calibration error.
-    around_train, around_validation: see `finetide.engine.prefix`."""
+    """Args: around_train, around_validation: see `finetide.engine.prefix`."""
     sampled, twice = sample(data, settings.seed), repeated(data, settings.seed)
     rows = sorted({*sampled, *twice})
 
@@ -91,7 +91,7 @@ def measure(
 
     return Measured(
         score=Score(*task.score(torch.from_numpy(found), data.validation)),
-        ece=_ece(found, data.validation) if labels else None,
+        ece=_ece(task, found, data.validation),
         sample=of(sampled),
         repeated=of(twice) if twice else None,
     )
@@ -112,9 +112,9 @@ def _outputs(task: Trainable, built: Built, examples: Examples, settings: Settin
     return predict(task, built, examples, batch_tokens=tokens, precision=precision, around=around)
 
 
-def _ece(logits: FloatArray, examples: Examples) -> float:
-    right = logits.argmax(axis=1) == np.asarray(examples.targets)
-    return ece(softmax(logits.astype(np.float64)).max(axis=1), right.astype(np.float64), BINS)
+def _ece(task: Trainable, outputs: FloatArray, examples: Examples) -> float | None:
+    found = task.confidence(outputs, examples)
+    return None if found is None else ece(*found, BINS)
 
 
 def by_heart(data: Data, row: CurveRow) -> list[str]:

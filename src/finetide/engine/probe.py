@@ -32,6 +32,7 @@ def fit(
     labels: int,
     strengths: Sequence[float],
     max_iterations: int,
+    weights: Array | None = None,
 ) -> Probe:
     """Multinomial logistic regression; the strength that is best on validation, the larger one on a tie.
 
@@ -42,12 +43,14 @@ def fit(
     Args:
         features: [rows, hidden] float32. targets: [rows] int.
         validation: the same of the validation rows.
+        weights: [rows], how much each counts in the mean; None: all alike.
     """
     x, y = torch.from_numpy(features), torch.from_numpy(targets)
+    w = None if weights is None else torch.from_numpy(np.asarray(weights, dtype=np.float32))
     flat = torch.zeros(labels * (features.shape[1] + 1), dtype=torch.float64)
     best: Probe | None = None
     for l2 in sorted(strengths, reverse=True):
-        iterations = _solve(flat, x, y, labels, l2, max_iterations)
+        iterations = _solve(flat, x, y, labels, l2, max_iterations, w)
         weight, bias = (part.float().numpy().copy() for part in _unpack(flat, labels, x.shape[1]))
         accuracy, loss = score(weight, bias, *validation)
         found = Probe(weight, bias, l2, accuracy, loss, iterations)
@@ -113,7 +116,10 @@ def score(weight: Array, bias: Array, features: Array, targets: Array) -> tuple[
     return accuracy, float(torch.nn.functional.cross_entropy(logits.double(), y))
 
 
-def _solve(flat: torch.Tensor, x: torch.Tensor, y: torch.Tensor, labels: int, l2: float, limit: int) -> int:
+def _solve(
+    flat: torch.Tensor, x: torch.Tensor, y: torch.Tensor, labels: int, l2: float, limit: int,
+    weights: torch.Tensor | None = None,
+) -> int:  # fmt: skip
     """Minimise in place from where ``flat`` stands; returns the iterations."""
     solver = torch.optim.LBFGS(
         [flat], max_iter=limit, max_eval=2 * limit, history_size=20, tolerance_grad=1e-6, tolerance_change=1e-8,
@@ -121,7 +127,7 @@ def _solve(flat: torch.Tensor, x: torch.Tensor, y: torch.Tensor, labels: int, l2
     )  # fmt: skip
 
     def closure() -> torch.Tensor:
-        loss, flat.grad = _objective(flat, x, y, labels, l2)
+        loss, flat.grad = _objective(flat, x, y, labels, l2, weights)
         return loss
 
     solver.step(closure)  # type: ignore[no-untyped-call]
@@ -129,16 +135,20 @@ def _solve(flat: torch.Tensor, x: torch.Tensor, y: torch.Tensor, labels: int, l2
 
 
 def _objective(
-    flat: torch.Tensor, x: torch.Tensor, y: torch.Tensor, labels: int, l2: float
+    flat: torch.Tensor, x: torch.Tensor, y: torch.Tensor, labels: int, l2: float, weights: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Value and gradient, both float64; the products are float32, the sums float64, because the line search compares
     losses that differ in the eighth digit."""
     weight, bias = (part.float() for part in _unpack(flat, labels, x.shape[1]))
     rows = torch.arange(len(y))
     log_probabilities = torch.log_softmax(torch.addmm(bias, x, weight.T), dim=1)
-    loss = -log_probabilities[rows, y].double().mean() + 0.5 * l2 * weight.double().square().sum()
+    right = log_probabilities[rows, y].double()
+    fit = right.mean() if weights is None else (right * weights).mean()
+    loss = -fit + 0.5 * l2 * weight.double().square().sum()
     error = log_probabilities.exp_()
     error[rows, y] -= 1.0
+    if weights is not None:
+        error *= weights[:, None]
     error /= len(y)
     return loss, torch.cat([(error.T @ x + l2 * weight).flatten(), error.sum(0)]).double()
 

@@ -60,10 +60,10 @@ def _plain(value: float | int) -> str:
     return str(value) if isinstance(value, int) else f"{value:.8g}"
 
 
-def say(index: int, result: PhaseResult) -> None:
-    """A finished phase for the log: its score and every decision with its reason."""
-    metric = "masked tokens guessed" if result.kind == "adapt" else "validation accuracy"
-    print(f"phase {index + 1} {result.kind}: {metric} {result.score.accuracy:.1%}", file=sys.stderr)
+def say(index: int, result: PhaseResult, metric: str) -> None:
+    """A finished phase for the log: its score and every decision with its reason. Args: metric: the task's."""
+    said = "masked tokens guessed" if result.kind == "adapt" else f"validation {metric}"
+    print(f"phase {index + 1} {result.kind}: {said} {result.score.accuracy:.1%}", file=sys.stderr)
     for line in result.decisions:
         print(f"  {line}", file=sys.stderr, flush=True)
 

@@ -19,12 +19,14 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Data:
-    """Labelled rows. ``inputs``: training and validation rows, labelled or not, by the name under which phases that
+    """Labelled rows. ``weights``: [training rows], how much each counts in the loss, None where all count alike.
+    ``inputs``: training and validation rows, labelled or not, by the name under which phases that
     need no labels ask for them (`TuneSpec.rows`)."""
 
     train: Examples
     validation: Examples
     inputs: Mapping[str, tuple[Examples, Examples]] = field(default_factory=dict)
+    weights: Array | None = None
 
     @cached_property
     def repeated(self) -> list[int]:
@@ -44,7 +46,9 @@ class ProbeSpec:
 class TuneSpec:
     """Exactly one of ``epochs`` and ``steps`` is given. ``objective``: None is the task's own loss; another one is
     trained on ``Data.inputs[rows]``. ``decisions``: what was decided before the phase began, one line each.
-    ``remember``: of how many evaluations, the best ones, the weights are kept for a soup."""
+    ``remember``: of how many evaluations, the best ones, the weights are kept for a soup. ``checked``: an adapt phase's
+    weights are handed on only if a probe on them is better on validation than one on the weights before. ``hint``:
+    early or late blocks, which ``auto`` takes among layers that are alike on validation."""
 
     policy: Policy
     epochs: int | None
@@ -61,6 +65,8 @@ class TuneSpec:
     rows: str | None = None
     decisions: tuple[str, ...] = ()
     remember: int = 0
+    checked: bool = False
+    hint: str | None = None
 
     @property
     def kind(self) -> str:

@@ -125,7 +125,7 @@ def find(task: Trainable, built: Built, examples: Examples, name: str, part: nn.
 
     Args: name: of the weight. part: the module that has it.
     """
-    if task.draws or not _plain(part) or _tied(built.module, name):
+    if task.draws(built) or not _plain(part) or _tied(built.module, name):
         return None
     assert isinstance(part, nn.Embedding)
     used = _read(task, built, part, examples)

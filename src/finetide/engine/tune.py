@@ -157,7 +157,7 @@ class Tuner:
         cut = prefix.find(self.module, self.course.plan.frozen)
         if cut is None or folder is None or budget == 0 or self.course.until - self.course.since <= self.per_epoch:
             return []  # nothing is frozen from the bottom up, or every row is seen once
-        if self.task.draws:
+        if self.task.draws(self.built):
             return ["no frozen prefix is kept: the inputs are drawn anew in every epoch"]
         found = prefix.prepare(
             self.task, self.built, cut, {"train": self.data.train, "validation": self.data.validation}, proof, folder,
@@ -267,7 +267,10 @@ class Tuner:
             batch = {name: value.to(self.device) for name, value in collated.items()}
             with self.accelerator.autocast(), self.tables.standing_in(), self.around_train(index):
                 outputs = self.task.outputs(self.module, batch)
-            loss = self.task.loss(outputs.float(), batch).sum() / len(rows)
+            losses = self.task.loss(outputs.float(), batch)
+            if self.data.weights is not None:
+                losses = losses * torch.from_numpy(self.data.weights[index]).to(losses)
+            loss = losses.sum() / len(rows)
             self.accelerator.backward(loss)
             summed += float(loss.detach())
         return summed
@@ -275,8 +278,8 @@ class Tuner:
     def _evaluate(self, at: Progressed, curve: Curve) -> Score:
         with self.adapted.merged():  # what is scored is what would be kept, to the bit
             measured = overfit.measure(
-                self.task, self.built, self.data, self.settings, labels=self.spec.objective is None,
-                around_train=self.around_train, around_validation=self.around_validation,
+                self.task, self.built, self.data, self.settings, around_train=self.around_train,
+                around_validation=self.around_validation,
             )  # fmt: skip
         rate = self._rate(max(0, at.step - 1))
         train_loss = at.loss_sum / at.loss_steps if at.loss_steps else None

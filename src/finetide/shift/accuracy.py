@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from finetide.contracts.shift import AccuracyEstimate, Statistic
-from finetide.shift.measure import ACCURACY, UNSEEN, Comparison
+from finetide.contracts.shift import ACCURACY, AccuracyEstimate, Statistic
+from finetide.shift.measure import UNSEEN, Comparison
 from finetide.shift.sample import Sample
 
 Array = np.ndarray[Any, Any]

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from finetide.contracts.shift import Cause, Statistic
+from finetide.contracts.shift import ACCURACY, Cause, Statistic
 from finetide.seeding import generator
 from finetide.shift import statistics
 from finetide.shift.label_shift import Estimate
-from finetide.shift.measure import ACCURACY, LABELS, OF_LABELS, Comparison
+from finetide.shift.measure import LABELS, OF_LABELS, Comparison
 from finetide.shift.permute import combine
 from finetide.shift.sample import Sample
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetide.contracts.shift import Cause, Recipe, ShiftVerdict, ShiftWord, Statistic
-from finetide.shift import accuracy, causes, label_shift, moved, power
-from finetide.shift.measure import ACCURACY, DOMAIN, LABELS, UNSEEN, compare
+from finetide.contracts.shift import ACCURACY, Cause, ShiftVerdict, ShiftWord, Statistic
+from finetide.shift import accuracy, causes, label_shift, moved, overlap, power
+from finetide.shift.measure import DOMAIN, LABELS, UNSEEN, compare
 from finetide.shift.permute import adjusted
 from finetide.shift.sample import Sample
 
@@ -28,6 +28,7 @@ class Limits:
     harmless_auc: float
     halt_auc: float
     min_labelled_share: float
+    harmless_drop: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,8 @@ def detect(sample: Sample, sizes: Sizes, limits: Limits, seed: int) -> ShiftVerd
         slices=moved.slices(sample, comparison),
         labels=label_shift.shares(sample, estimated),
         accuracy=accuracy.estimate(sample, comparison, found, limits.alpha),
+        overlap=overlap.effective_share(overlap.odds(comparison.scores, sample.incoming)[~sample.incoming]),
     )
-
-
-def recipe(verdict: ShiftVerdict, replay: float) -> Recipe:
-    """What train does. Without a shift to adapt to, all reference rows stay in."""
-    if verdict.incoming_rows == 0:
-        return Recipe(verdict=verdict.verdict, replay=1.0, reason="no incoming rows: train on all reference rows")
-    reason = f"mix the incoming rows with {replay:.0%} of the reference rows (train.replay)"
-    return Recipe(verdict=verdict.verdict, replay=replay, reason=reason)
 
 
 def _decide(
@@ -116,6 +110,8 @@ def _decide(
     if auc.effect < limits.harmless_auc and not _matters(by_name, limits.alpha):
         sentence = f"a real but small shift: {told}, below {limits.harmless_auc:g} (shift.harmless_auc)"
         return "harmless", sentence, None
+    if kept := _as_often_right(by_name, sizes, limits):
+        return "harmless", f"{kept}, though the incoming rows differ ({' and '.join(names)} shift): {told}", None
     if auc.effect >= limits.halt_auc and sizes.labelled_share < limits.min_labelled_share:
         wanted = int(np.ceil(limits.min_labelled_share * sizes.incoming))
         sentence = (
@@ -151,6 +147,24 @@ def _matters(by_name: dict[str, Statistic], alpha: float) -> bool:
     sure = {name: one for name, one in by_name.items() if one.adjusted < alpha}
     large = [sure[name].effect - sure[name].expected >= SMALL_SHARE for name in (LABELS, UNSEEN) if name in sure]
     return any(large) or ACCURACY in sure
+
+
+def _as_often_right(by_name: dict[str, Statistic], sizes: Sizes, limits: Limits) -> str:
+    """By the labels of incoming rows: what the champion lost at most, if that is too little to matter; else empty."""
+    accuracy = by_name.get(ACCURACY)
+    if accuracy is None or limits.harmless_drop is None or sizes.labelled_share < limits.min_labelled_share:
+        return ""
+    if accuracy.high >= limits.harmless_drop or accuracy.adjusted < limits.alpha:
+        return ""
+    lost = (
+        f"lost at most {100 * accuracy.high:.1f}"
+        if accuracy.high > 0
+        else f"gained at least {-100 * accuracy.high:.1f}"
+    )
+    return (
+        f"the champion is as often right ({accuracy.note}; it {lost} points, "
+        f"{100 * limits.harmless_drop:g} would matter: shift.harmless_drop)"
+    )
 
 
 def _untested(word: ShiftWord, sentence: str, sizes: Sizes, limits: Limits, needed: int | None) -> ShiftVerdict:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from finetide.contracts.shift import ACCURACY
 from finetide.seeding import generator
 from finetide.shift import statistics
 from finetide.shift.permute import Draws
@@ -19,7 +20,7 @@ RESAMPLES = 200
 # What rounding makes of statistics that are 0 in every draw.
 NOTHING = 1e-12
 DOMAIN, EMBEDDINGS, UNSEEN = "domain classifier", "embeddings", "unseen inputs"
-OUTPUTS, ACCURACY, LABELS = "champion's outputs", "champion's accuracy", "label frequencies"
+OUTPUTS, LABELS = "champion's outputs", "label frequencies"
 # These two need labels; a shift of any other is one of the inputs.
 OF_LABELS = (ACCURACY, LABELS)
 

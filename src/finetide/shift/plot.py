@@ -21,15 +21,18 @@ COLOURS = {"reference": "#0072B2", "incoming": "#D55E00"}
 MAX_LABELS = 12
 
 
-def picture(title: str, incoming: Array, features: Array | None, lengths: Array, labels: Sequence[str | None]) -> bytes:
+def picture(
+    title: str, incoming: Array, features: Array | None, shown: tuple[str, Array], labels: Sequence[str | None]
+) -> bytes:
     """PNG bytes, equal for equal input.
 
-    Args: incoming [rows] bool; features [rows, hidden], or None to leave the map out; lengths in words [rows].
+    Args: incoming [rows] bool; features [rows, hidden], or None to leave the map out; shown: title and values [rows] of
+        the histogram, none below 0.
     """
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.6), dpi=100, gridspec_kw={"width_ratios": [1.1, 0.9, 1.2]})
     sides = [("reference", ~incoming), ("incoming", incoming)]
     _map(axes[0], features, sides)
-    _lengths(axes[1], lengths, sides)
+    _histogram(axes[1], *shown, sides)
     _labels(axes[2], labels, sides)
     figure.suptitle(title if len(title) < 130 else f"{title[:127]}…", fontsize=11, x=0.01, ha="left")
     for axis in axes:
@@ -104,14 +107,14 @@ def _map(axis: Axes, features: Array | None, sides: list[tuple[str, Array]]) -> 
     axis.legend(fontsize=8, frameon=False)
 
 
-def _lengths(axis: Axes, lengths: Array, sides: list[tuple[str, Array]]) -> None:
-    axis.set_title("Length in words", fontsize=9)
-    top = float(np.quantile(lengths, 0.99)) if len(lengths) else 1.0
+def _histogram(axis: Axes, title: str, values: Array, sides: list[tuple[str, Array]]) -> None:
+    axis.set_title(title, fontsize=9)
+    top = float(np.quantile(values, 0.99)) if len(values) else 1.0
     bins = np.linspace(0, max(top, 1.0), 25).tolist()
     for name, rows in sides:
         if rows.any():
             weights = np.full(int(rows.sum()), 1 / rows.sum())
-            axis.hist(np.minimum(lengths[rows], top), bins=bins, weights=weights, color=COLOURS[name], alpha=0.55)
+            axis.hist(np.minimum(values[rows], top), bins=bins, weights=weights, color=COLOURS[name], alpha=0.55)
     axis.set_ylabel("share of rows", fontsize=8)
     axis.tick_params(labelsize=8)
 

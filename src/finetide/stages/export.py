@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from finetide.config.evaluate import EncodingParams
 from finetide.config.export import ExportParams
 from finetide.config.stage import Stage
 from finetide.contracts.bundle import BundleInfo, Examples, Int8Parity, Parity
-from finetide.contracts.metrics import Evaluation, Metrics
+from finetide.contracts.metrics import Metrics, read_evaluation
 from finetide.contracts.training import TrainingReport
 from finetide.data.payload import read_split
 from finetide.engine.inference import predict
@@ -26,6 +27,7 @@ from finetide.export import onnx_file, parity, quantise
 from finetide.export.card import write_card
 from finetide.export.pack import machine_kind, pack
 from finetide.files import canonical_json, read_json, sha256_bytes, sha256_file, temporary_prefix
+from finetide.runtime.bundle import Info
 from finetide.runtime.graph import open_session
 from finetide.runtime.inputs import Inputs, open_inputs
 from finetide.seeding import derive
@@ -40,13 +42,13 @@ def run(stage: Stage) -> None:
     params = stage.section(ExportParams)
     rows = read_split(stage)
     folder = stage.dep("model")
-    task, built = _build(stage, folder)
+    task, built = _build(stage, folder, read_evaluation(stage.dep("evaluation.json")).serving)
     test = side(rows, "test")
     with tempfile.TemporaryDirectory(dir=stage.out("bundle").parent, prefix=temporary_prefix("bundle")) as scratch:
         made = Path(scratch) / "bundle"
         made.mkdir()
-        prepared = task.preprocessing(built)
-        (made / prepared.name).write_bytes(prepared.content)
+        for name, content in task.preprocessing(built).files().items():
+            (made / name).write_bytes(content)
         onnx_file.export(task.export(built), made / "model.onnx", opset=params.opset)
         found = prove(task, built, made / "model.onnx", test, params, stage.seed)
         int8 = _try_int8(task, built, made, side(rows, "validation"), params) if params.int8 else None
@@ -72,11 +74,11 @@ def prove(task: Task, built: Built, path: Path, test: pd.DataFrame, params: Expo
     spec = task.export(built)
     session = open_session(path)
     parity.check_interface(session, spec, len(built.settings.labels))
-    examples = task.encode(built, known_labels(test, built.settings.labels))
+    examples = task.encode(built, task.scorable(built, test))
     reference = predict(task, built, examples, batch_tokens=BATCH_TOKENS)
     inputs = served_inputs(task, built)
     exported = inputs.run(session, examples.inputs, len(built.settings.labels))
-    both = parity.Rows(reference, exported, np.asarray(examples.targets))
+    both = parity.Rows(reference, exported, task.said(reference, examples), task.said(exported, examples))
     shapes = parity.check_shapes(session, _reference(built, spec), spec, seed)
     parity.enforce(both, shapes, max_abs_error=params.max_abs_error, min_agreement=params.min_agreement, where=path)
     return Parity(
@@ -84,23 +86,20 @@ def prove(task: Task, built: Built, path: Path, test: pd.DataFrame, params: Expo
         rows=len(test),
         max_abs_error=both.max_abs_error,
         agreement=both.agreement,
-        accuracy_torch=parity.accuracy(both.reference, both.targets),
-        accuracy_onnx=parity.accuracy(both.exported, both.targets),
+        accuracy_torch=task.share_right(reference, examples)[0],
+        accuracy_onnx=task.share_right(exported, examples)[0],
         shapes=shapes,
         int8=None,
     )
 
 
-def known_labels(rows: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
-    """A test row may bear a label that no training row had: then it counts as unlabelled here."""
-    return rows.assign(label=rows["label"].where(rows["label"].isin(labels), None))
-
-
-def _build(stage: Stage, folder: Path) -> tuple[Task, Built]:
+def _build(stage: Stage, folder: Path, serving: Mapping[str, float]) -> tuple[Task, Built]:
+    """Args: serving: numbers of `ModelSettings.extra` that the evaluation has found."""
     task = tasks.load(stage.task)
     encoding = stage.section(EncodingParams, "train")
     settings = ModelSettings(tuple(read_json(folder / "labels.json")), encoding.max_length, encoding.pooling, 0.0)
-    return task, task.build(folder, settings, seed=derive(stage.seed, "build"))
+    built = task.build(folder, settings, seed=derive(stage.seed, "build"))
+    return task, replace(built, settings=replace(built.settings, extra={**built.settings.extra, **serving}))
 
 
 def served_inputs(task: Task, built: Built) -> Inputs:
@@ -108,7 +107,8 @@ def served_inputs(task: Task, built: Built) -> Inputs:
     prepared = task.preprocessing(built)
     info = {"max_length": built.settings.max_length, "pad_token_id": prepared.pad_token_id}
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, prepared.name).write_bytes(prepared.content)
+        for name, content in prepared.files().items():
+            Path(folder, name).write_bytes(content)
         return open_inputs(task.name, Path(folder), info)
 
 
@@ -125,15 +125,15 @@ def _try_int8(task: Task, built: Built, made: Path, rows: pd.DataFrame, params: 
     """Quantise, score both files on the validation rows, and delete the int8 file unless it passes."""
     source, target = made / "model.onnx", made / "model.int8.onnx"
     quantise.quantise(source, target)
-    examples = task.encode(built, known_labels(rows, built.settings.labels))
+    examples = task.encode(built, task.scorable(built, rows))
     inputs, labels = served_inputs(task, built), len(built.settings.labels)
     logits = [inputs.run(open_session(path), examples.inputs, labels) for path in (source, target)]
-    targets = np.asarray(examples.targets)
+    (before, rows_right), (after, _) = (task.share_right(one, examples) for one in logits)
     found = quantise.judge_int8(
-        rows=int((targets >= 0).sum()),
-        agreement=parity.Rows(logits[0], logits[1], targets).agreement,
-        accuracy_fp32=parity.accuracy(logits[0], targets),
-        accuracy_int8=parity.accuracy(logits[1], targets),
+        rows=rows_right,
+        agreement=parity.Rows(logits[0], logits[1], *(task.said(one, examples) for one in logits)).agreement,
+        accuracy_fp32=before,
+        accuracy_int8=after,
         sizes=(source.stat().st_size, target.stat().st_size),
         max_drop=params.int8_max_drop,
     )
@@ -147,7 +147,7 @@ def _pack(
     params: ExportParams,
 ) -> None:  # fmt: skip
     prepared = task.preprocessing(built)
-    evaluation = Evaluation.read(stage.dep("evaluation.json"))
+    evaluation = read_evaluation(stage.dep("evaluation.json"))
     training = TrainingReport.read(stage.dep("training.json"))
     info = BundleInfo(
         model=stage.model,
@@ -163,7 +163,7 @@ def _pack(
     card = write_card(
         model=stage.model,
         task=stage.task,
-        labels=built.settings.labels,
+        labels=built.settings.labels if task.one_label else (),
         base=stage.base.source,
         metrics=Metrics.read(stage.dep("metrics.json")),
         parity=found,
@@ -183,21 +183,24 @@ def _pack(
     pack(
         made,
         info=info,
-        examples=_examples(made / "model.onnx", task, built, test, params.max_abs_error),
+        examples=_examples(made / "model.onnx", task, built, test, params.max_abs_error, info),
         card=card,
         lineage=lineage,
     )
 
 
-def _examples(path: Path, task: Task, built: Built, test: pd.DataFrame, tolerance: float) -> Examples:
+def _examples(
+    path: Path, task: Task, built: Built, test: pd.DataFrame, tolerance: float, written: BundleInfo
+) -> Examples:
     """The first test rows, each alone in its batch."""
+    info = Info(**written.model_dump(exclude={"schema_version", "machine"}))
     session, inputs = open_session(path), served_inputs(task, built)
     found = []
-    for value in test[inputs.column].head(EXAMPLES):
+    for value in inputs.values(test.head(EXAMPLES)):
         shown = inputs.example(value)
         if shown is None:
             continue
-        logits = inputs.run(session, inputs.encode([value]), len(built.settings.labels))[0]
-        label = built.settings.labels[int(logits.argmax())]
-        found.append({inputs.key: shown, "label": label, "logits": [float(one) for one in logits]})
+        encoded = inputs.encode([value])
+        label, numbers = inputs.recorded(inputs.run(session, encoded, len(info.labels)), encoded, info)
+        found.append({inputs.key: shown, "label": label, "logits": numbers})
     return Examples.model_validate({"max_abs_error": tolerance, "examples": found})

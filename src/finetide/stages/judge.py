@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from finetide import runtime
-from finetide.config.judge import JudgeParams
 from finetide.config.stage import Stage
 from finetide.contracts.judge import JudgeVerdict
+from finetide.contracts.shift import Recipe
 from finetide.contracts.window import Window
 from finetide.data.payload import read_split
-from finetide.evaluation.verdict import judge
+from finetide.evaluation import kinds
+from finetide.evaluation.thin import thinned
 from finetide.stages.champion import pinned
 
 
 def run(stage: Stage) -> None:
     """Reads window, split and bundle, and the champion's bundle in serving/; writes judge.json."""
-    params = stage.section(JudgeParams)
+    judging = kinds.judging(stage.task)
+    params = stage.section(judging.params)
     window = Window.read(stage.dep("window.json"))
     rows = read_split(stage)
     test = rows[(rows["split"] == "test") & rows["label"].notna()]
+    recipe = Recipe.read(stage.dep("recipe.json")) if stage.has_dep("recipe.json") else None
+    if recipe is not None and recipe.corrects:  # the challenger is for rows that come otherwise
+        test = thinned(test, recipe.priors)
     challenger = runtime.load(stage.dep("bundle"))
     champion = pinned(stage, window)
-    found = judge(
-        list(test["label"]),
-        _labels(challenger, test),
-        None if champion is None else _labels(champion, test),
-        list(test["role"]),
-        params,
-        stage.seed,
-    )
+    before = None if champion is None else _says(champion, test)
+    found = judging.judge(test, _says(challenger, test), before, params, stage.seed)
     JudgeVerdict(
         verdict="promote" if found.promote else "reject",
         reason=found.sentence(params.metric),
@@ -47,6 +48,6 @@ def run(stage: Stage) -> None:
     ).write(stage.out("judge.json"))
 
 
-def _labels(model: runtime.Predictor, rows: pd.DataFrame) -> list[str]:
-    values = list(rows[model.inputs.column])
-    return [prediction.label for prediction in model.predict(values)] if values else []
+def _says(model: runtime.Predictor, rows: pd.DataFrame) -> list[Any]:
+    values = model.inputs.values(rows)
+    return model.predict(values) if values else []

@@ -13,21 +13,23 @@ import pandas as pd
 from finetide import base, runtime, tasks
 from finetide.config.shift import ShiftParams
 from finetide.config.stage import Stage
-from finetide.config.train import MaxLength, Replay
-from finetide.contracts.rows import shown_columns
+from finetide.config.train import Follow, MaxLength, Replay
+from finetide.contracts.rows import said_columns, shown_columns
 from finetide.contracts.window import Window
 from finetide.data.payload import read_split
+from finetide.evaluation.align import means_of_rows
 from finetide.files import sha256_bytes, write_bytes, write_text
 from finetide.metrics.calibration import softmax
 from finetide.seeding import derive
-from finetide.shift import page, texts
-from finetide.shift.detect import Limits, Sizes, detect, recipe, without_test
+from finetide.shift import page, pictures, texts
+from finetide.shift.detect import Limits, Sizes, detect, without_test
 from finetide.shift.plot import picture
+from finetide.shift.recipe import Situation, advise
 from finetide.shift.sample import Champion, Sample
 from finetide.stages.champion import pinned
 
 BATCH_TOKENS = 4096
-NOT_LIMITS = {"max_rows", "false_alarms_per_year", "windows_per_year"}
+NOT_LIMITS = {"max_rows", "false_alarms_per_year", "windows_per_year", "recipe"}
 
 
 def run(stage: Stage) -> None:
@@ -38,22 +40,33 @@ def run(stage: Stage) -> None:
     sizes = measure(rows)
     verdict = without_test(sizes, limits)
     window = Window.read(stage.dep("window.json"))
-    champion = pinned(stage, window) if verdict is None else None
+    champion = pinned(stage, window) if verdict is None and tasks.load(stage.task).one_label else None
     chosen = sample_rows(rows, params.max_rows, stage.seed, held_first=champion is not None)
     features = None
     if verdict is None:
         features = _embed(stage, chosen)
-        sample = as_sample(chosen, features, unknown=_unknown(stage, chosen), champion=judged_by(champion, chosen))
+        simple = {**simple_figures(chosen), **_unknown(stage, chosen)}
+        sample = as_sample(chosen, features, simple, judged_by(champion, chosen))
         verdict = detect(sample, sizes, limits, stage.seed)
-    advice = recipe(verdict, stage.value("train.replay", Replay))
+    advice = advise(verdict, params.recipe, situation(stage, window, champion, rows), stage.model)
     verdict.write(stage.out("shift.json"))
     advice.write(stage.out("recipe.json"))
     title = f"{verdict.verdict}: {verdict.sentence}"
     incoming = (chosen["role"] == "incoming").to_numpy()
-    drawn = picture(title, incoming, features, _lengths(chosen), list(chosen["label"]))
+    drawn = picture(title, incoming, features, _histogram(chosen), list(chosen["label"]))
     write_bytes(stage.out("shift.png"), drawn)
     write_text(stage.out("shift.html"), page.render(stage.model, verdict, advice, limits, features, incoming))
     print(title)
+
+
+def situation(stage: Stage, window: Window, champion: runtime.Predictor | None, rows: pd.DataFrame) -> Situation:
+    return Situation(
+        replay=stage.value("train.replay", Replay),
+        start=window.start,
+        champion=None if champion is None else champion.labels,
+        texts="text" in rows,
+        followed=stage.value("train.recipe", Follow) == "auto",
+    )
 
 
 def measure(rows: pd.DataFrame) -> Sizes:
@@ -79,11 +92,19 @@ def sample_rows(rows: pd.DataFrame, max_rows: int, seed: int, *, held_first: boo
     return rows.loc[sorted(kept)].reset_index(drop=True)
 
 
+def simple_figures(rows: pd.DataFrame) -> dict[str, Any]:
+    """Those of a row's words, or of its image; of a payload that is neither, none."""
+    said = _said(rows)
+    if said is not None:
+        return texts.figures(said)
+    return pictures.figures(list(rows["bytes"])) if "bytes" in rows else {}
+
+
 def as_sample(
-    rows: pd.DataFrame, features: np.ndarray[Any, Any], *, unknown: dict[str, Any], champion: Champion | None
+    rows: pd.DataFrame, features: np.ndarray[Any, Any], figures: dict[str, Any], champion: Champion | None
 ) -> Sample:
-    """Group labels are used only where every row has one. Args: unknown: figures beside those of the plain texts."""
-    said = [str(text) for text in rows["text"]] if "text" in rows else None
+    """Group labels are used only where every row has one."""
+    said = _said(rows)
     return Sample(
         incoming=(rows["role"] == "incoming").to_numpy(),
         features=features,
@@ -91,7 +112,7 @@ def as_sample(
         texts=said,
         shown=[str(value) for value in rows[shown_columns(rows.columns)[0]]],
         groups=list(rows["group"]) if rows["group"].notna().all() else None,
-        figures={**(texts.figures(said) if said is not None else {}), **unknown},
+        figures=figures,
         champion=champion,
         places=[(str(row), str(file), int(line)) for row, file, line in rows[["row_id", "file", "line"]].to_numpy()],
     )
@@ -101,22 +122,34 @@ def judged_by(champion: runtime.Predictor | None, rows: pd.DataFrame) -> Champio
     """The champion's calibrated probabilities. It was trained on the reference rows of the training side."""
     if champion is None:
         return None
-    logits = champion.logits(list(rows[champion.inputs.column]))
+    logits = champion.logits(champion.inputs.values(rows))
     outputs = softmax(logits.astype(np.float64), champion.info.temperature)
     scored = ((rows["role"] == "incoming") | (rows["split"] != "train")).to_numpy()
     return Champion(champion.labels, outputs, scored)
 
 
-def _lengths(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
-    said = rows["text"] if "text" in rows else [""] * len(rows)
-    return np.array([float(len(str(text).split())) for text in said])
+def _histogram(rows: pd.DataFrame) -> tuple[str, np.ndarray[Any, Any]]:
+    """What the picture's histogram shows, and its values: how long texts are, or how bright images."""
+    said = _said(rows)
+    if said is None and "bytes" in rows:
+        return "Brightness (0: black, 1: white)", pictures.figures(list(rows["bytes"]))["brightness"]
+    return "Length in words", np.array([float(len(text.split())) for text in said or [""] * len(rows)])
+
+
+def _said(rows: pd.DataFrame) -> list[str] | None:
+    """The words of each row; None where a row is no words."""
+    columns = said_columns(rows.columns)
+    if not columns:
+        return None
+    return ["\n".join(map(str, row)) for row in zip(*(rows[name] for name in columns), strict=True)]
 
 
 def _unknown(stage: Stage, rows: pd.DataFrame) -> dict[str, Any]:
-    if "text" not in rows:
+    said = _said(rows)
+    if said is None:
         return {}
     folder = base.resolve(stage.base, stage.root)
-    return texts.unknown_tokens([str(text) for text in rows["text"]], str(folder / "tokenizer.json"))
+    return texts.unknown_tokens(said, str(folder / "tokenizer.json"))
 
 
 def _embed(stage: Stage, rows: pd.DataFrame) -> np.ndarray[Any, Any]:
@@ -130,4 +163,6 @@ def _embed(stage: Stage, rows: pd.DataFrame) -> np.ndarray[Any, Any]:
     built = task.build(folder, ModelSettings(("?",), length, "mean", 0.0), seed=derive(stage.seed, "build"))
     unlabelled = rows.assign(label=None)
     cache = stage.root / ".finetide" / "cache" / "features"
-    return embed(task, built, task.encode(built, unlabelled), batch_tokens=BATCH_TOKENS, cache=cache)
+    examples = task.encode(built, unlabelled)
+    found = embed(task, built, examples, batch_tokens=BATCH_TOKENS, cache=cache)
+    return means_of_rows(examples.rows(), examples.ids, found)[1]

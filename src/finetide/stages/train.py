@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from finetide.contracts.bundle import Manifest
 from finetide.contracts.label_issues import LabelIssues
 from finetide.contracts.rows import content_columns
 from finetide.contracts.shift import Recipe
-from finetide.contracts.training import PhaseReport, TrainingReport
+from finetide.contracts.training import Forgetting, PhaseReport, TrainingReport
 from finetide.contracts.window import Window
 from finetide.data.payload import read_split
 from finetide.engine import probe
@@ -35,6 +36,7 @@ from finetide.files import canonical_json, sha256_bytes, sha256_file, tree_hashe
 from finetide.layers.policies import Adapting, Named, Policy
 from finetide.layers.rules import Adapter, Rule
 from finetide.seeding import derive
+from finetide.stages import follow
 from finetide.task import Built, Examples, ModelSettings, Task
 
 OUTPUTS = ("model", "probe.safetensors", "training.json", "label_issues.json", "curve.csv")
@@ -49,25 +51,34 @@ def run(stage: Stage) -> None:
     window = Window.read(stage.dep("window.json"))
     recipe = Recipe.read(stage.dep("recipe.json"))
     rows = read_split(stage)
+    labels = tuple(sorted(set(rows["label"].dropna())))
+    window, at = follow.begin(recipe, window, labels, lambda moved: start_folder(stage, moved))
     start = start_folder(stage, window)
     checkpoints = Checkpoints(stage.root / ".finetide" / "checkpoints" / stage.model / _key(stage, params, start))
     finished = checkpoints.folder / "finished"
     if not (finished / "complete.json").is_file():
         shutil.rmtree(finished, ignore_errors=True)
         settings = engine_settings(stage, params)
-        labels = tuple(sorted(set(rows["label"].dropna())))
+        labels = task.outcomes(rows)
         model = model_settings(labels, params)
         built = task.build(start, model, seed=derive(stage.seed, "build"))
         if window.start == "scratch":
             randomise(built.module, seed=derive(stage.seed, "scratch"))
         chosen, validation = training_rows(rows, recipe.replay), validation_rows(rows)
-        inputs = adapt_inputs(task, built, rows, params)
+        specs, at = follow.plan(phase_specs(params), follow.grown(at, window, start, labels), rows)
+        inputs = adapt_inputs(task, built, rows, params, [spec.rows for spec in specs if isinstance(spec, TuneSpec)])
         data = Data(task.encode(built, chosen), task.encode(built, validation), inputs)
         given = built if window.start == "base" else None
         suspects = _suspects(stage, task, built.settings, given, settings, data, chosen, validation)  # before it trains
+        data, at = follow.weights(task, lambda: given or _frozen(stage, task, model), rows, data, settings, at)
         curve = Curve(stage.out("curve.csv"))  # in its place while training, for whoever plots it
-        result = train(task, built, data, phase_specs(params), settings, curve, checkpoints)
-        _write(finished, task, built, result, window, start, data)
+        found, at = follow.corrected(task, built, rows, data, settings, curve, start, at)
+        result = found or train(task, built, data, specs, settings, curve, checkpoints)
+        at, lost = follow.adapted(at, result), None
+        if recipe.followed and recipe.forgetting_margin is not None and window.champion is not None:
+            champion = start_folder(stage, window.model_copy(update={"start": "champion"}))
+            result, lost = follow.bounded(task, built, rows, result, data, champion, settings, at)
+        _write(finished, task, built, result, window, start, data, at, lost)
         suspects.write(finished / "label_issues.json")
         shutil.copyfile(curve.path, finished / "curve.csv")
         write_json(finished / "complete.json", {"complete": True})
@@ -80,7 +91,9 @@ def run(stage: Stage) -> None:
 def model_settings(labels: tuple[str, ...], params: LearnParams) -> ModelSettings:
     """What params.yaml says of the model's shape."""
     hidden = tuple(params.head.hidden)
-    return ModelSettings(labels, params.max_length, params.pooling, params.dropout, hidden, params.words)
+    return ModelSettings(
+        labels, params.max_length, params.pooling, params.dropout, hidden, params.words, params.drawn, params.extra
+    )
 
 
 def training_rows(rows: pd.DataFrame, replay: float) -> pd.DataFrame:
@@ -107,10 +120,10 @@ def adapt_rows(rows: pd.DataFrame, side: str, role: str) -> pd.DataFrame:
 
 
 def adapt_inputs(
-    task: Task, built: Built, rows: pd.DataFrame, params: LearnParams
+    task: Task, built: Built, rows: pd.DataFrame, params: LearnParams, also: Sequence[str | None] = ()
 ) -> dict[str, tuple[Examples, Examples]]:
-    """For adapt phases, by the role that they ask for."""
-    roles = sorted({phase.rows for phase in params.phases if isinstance(phase, AdaptPhase)})
+    """For adapt phases, by the role that they ask for. Args: also: roles that phases beside those of params ask for."""
+    roles = sorted({phase.rows for phase in params.phases if isinstance(phase, AdaptPhase)} | {*filter(None, also)})
     sides = {role: [adapt_rows(rows, side, role) for side in ("train", "validation")] for role in roles}
     return {role: (task.encode(built, one), task.encode(built, other)) for role, (one, other) in sides.items()}
 
@@ -123,10 +136,9 @@ def _suspects(
 
     Args: built: the base, where that is what training starts from; its examples are those in ``data``.
     """
-    if len(np.unique(data.train.targets)) < 2 or validation.empty:
+    if not task.one_label or len(np.unique(data.train.targets)) < 2 or validation.empty:
         return label_issues.NOTHING
-    folder = base.resolve(stage.base, stage.root)
-    frozen = built or task.build(folder, model, seed=derive(stage.seed, "build"))
+    frozen = built or _frozen(stage, task, model)
     tokens, cache, precision = settings.batch_tokens, settings.feature_cache, settings.precision
 
     def side(rows: pd.DataFrame, examples: Examples) -> tuple[probe.Array, probe.Array]:
@@ -143,6 +155,10 @@ def _suspects(
         features, targets, folds, others, labels=len(labels), strengths=L2, max_iterations=ITERATIONS
     )
     return label_issues.report((chosen, targets, found), (validation, truth, rest), labels)
+
+
+def _frozen(stage: Stage, task: Task, model: ModelSettings) -> Built:
+    return task.build(base.resolve(stage.base, stage.root), model, seed=derive(stage.seed, "build"))
 
 
 def phase_specs(params: LearnParams) -> list[PhaseSpec]:
@@ -241,7 +257,10 @@ def _key(stage: Stage, params: LearnParams, start: Path) -> str:
     return sha256_bytes(canonical_json(everything))[:32]
 
 
-def _write(folder: Path, task: Task, built: Built, result: Result, window: Window, start: Path, data: Data) -> None:
+def _write(
+    folder: Path, task: Task, built: Built, result: Result, window: Window, start: Path, data: Data,
+    at: follow.Followed, lost: Forgetting | None,
+) -> None:  # fmt: skip
     task.save(built, folder / "model")
     features = next(built.module.get_submodule("head").parameters()).shape[1]
     # A baseline on the base's own features; a probe after other training, or on a champion's weights, is none.
@@ -268,14 +287,16 @@ def _write(folder: Path, task: Task, built: Built, result: Result, window: Windo
         labels=built.settings.labels,
         start=window.start,
         start_hash=sha256_file(start / "model.safetensors"),
-        train_rows=len(data.train.ids),
-        validation_rows=len(data.validation.ids),
+        train_rows=len(data.train.rows()),
+        validation_rows=len(data.validation.rows()),
         phases=phases,
         kept=result.kept,
-        sentence=result.sentence,
+        sentence="; ".join(filter(None, (result.sentence, task.lost(built, data.train)))),
         weights_sha256=sha256_file(folder / "model" / "model.safetensors"),
         frozen_proof=result.proof,
         precision=result.precision,
+        followed=at.done,
+        forgetting=lost,
     ).write(folder / "training.json")
 
 

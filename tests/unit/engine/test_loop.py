@@ -254,7 +254,13 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("policy", "epochs", "kept"), [(GRADUAL, 4, False), (GRADUAL, 10, True), (PROGRESSIVE, 6, False)], ids=str
+    ("policy", "epochs", "kept"),
+    [
+        (GRADUAL, 4, False),
+        pytest.param(GRADUAL, 10, True, marks=pytest.mark.slow),
+        pytest.param(PROGRESSIVE, 6, False, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_a_course_killed_at_any_step_and_resumed_ends_byte_equal(
     deep: Path, tmp_path: Path, policy: Named, epochs: int, kept: bool, monkeypatch: pytest.MonkeyPatch

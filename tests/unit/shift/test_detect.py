@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from finetide.contracts.shift import ShiftVerdict, Statistic
-from finetide.shift.detect import Limits, Sizes, detect, recipe, without_test
+from finetide.shift.detect import Limits, Sizes, detect, without_test
 from finetide.shift.plot import picture
 from finetide.shift.sample import Champion, Sample
 
@@ -61,7 +62,6 @@ def test_nothing_has_arrived() -> None:
     verdict = without_test(Sizes(100, 0, 0.0, ()), LIMITS)
     assert verdict is not None
     assert (verdict.verdict, verdict.p) == ("none", None)
-    assert recipe(verdict, 0.3).replay == 1.0
 
 
 def test_too_few_rows_cannot_tell_and_says_how_many_would_do() -> None:
@@ -121,7 +121,6 @@ def test_a_large_shift_adapts() -> None:
     assert verdict.verdict == "adapt"
     assert verdict.causes == ("covariate",)
     assert verdict.reasons[0].startswith("covariate: the inputs differ by domain classifier")
-    assert recipe(verdict, 0.3).replay == 0.3
 
 
 def test_a_large_shift_without_labels_halts_and_says_how_many() -> None:
@@ -277,8 +276,26 @@ def test_the_same_rows_give_the_same_verdict() -> None:
 def test_the_picture_is_byte_equal_and_a_png(with_features: bool) -> None:
     made = sample(2.0)
     arguments: tuple[Any, ...] = (
-        "adapt: a title", made.incoming, made.features if with_features else None, np.arange(240.0), list(made.labels)
+        "adapt: a title", made.incoming, made.features if with_features else None, ("Length", np.arange(240.0)),
+        list(made.labels),
     )  # fmt: skip
     first = picture(*arguments)
     assert first[:8] == b"\x89PNG\r\n\x1a\n"
     assert first == picture(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "share", "limit", "word"),
+    [(0.0, 1.0, 0.1, "harmless"), (0.3, 1.0, 0.1, "adapt"), (0.0, 0.2, 0.1, "halt"), (0.0, 1.0, None, "adapt")],
+    ids=["as often right", "right less often", "too few labels to say so", "never"],
+)
+def test_inputs_that_moved_are_harmless_where_labels_say_that_nothing_was_lost(
+    wrong: float, share: float, limit: float | None, word: str
+) -> None:
+    made = two_labels(0.5, move=4.0, wrong=wrong, rows=500)
+    verdict = detect(made, sizes(500, share=share), replace(LIMITS, harmless_drop=limit), seed=1)
+    assert verdict.verdict == word
+    assert named(verdict)["domain classifier"].effect > LIMITS.halt_auc
+    if word == "harmless":
+        assert verdict.sentence.startswith("the champion is as often right (right on ")
+        assert "10 would matter: shift.harmless_drop), though the incoming rows differ (" in verdict.sentence

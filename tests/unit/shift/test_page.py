@@ -7,13 +7,22 @@ import re
 import numpy as np
 import pytest
 
-from finetide.contracts.shift import Recipe, ShiftVerdict
-from finetide.shift.detect import Limits, Sizes, detect, recipe, without_test
+from finetide.contracts.shift import Recipe, RecipeStep, ShiftVerdict
+from finetide.shift.detect import Limits, Sizes, detect, without_test
 from finetide.shift.page import curves, render
 from finetide.shift.power import curve, rows_needed
 from finetide.shift.sample import Sample
 
 LIMITS = Limits(alpha=0.05, permutations=99, min_rows=20, harmless_auc=0.7, halt_auc=0.95, min_labelled_share=0.5)
+RECIPE = Recipe(
+    verdict="adapt",
+    replay=0.5,
+    reason="mix the incoming rows with 50% of the reference rows (train.replay); covariate shift: weigh",
+    followed=True,
+    steps=(RecipeStep(kind="weigh", reason="the sides overlap"),),
+    weight_clip=4.0,
+    forgetting_margin=0.02,
+)
 HOSTILE = "<script>alert('shift')</script>"
 
 
@@ -31,7 +40,7 @@ def made() -> tuple[ShiftVerdict, Sample]:
 @pytest.fixture(scope="module")
 def page() -> str:
     verdict, sample = made()
-    return render("mail", verdict, recipe(verdict, 0.5), LIMITS, sample.features, sample.incoming)
+    return render("mail", verdict, RECIPE, LIMITS, sample.features, sample.incoming)
 
 
 def test_it_says_the_verdict_the_causes_and_what_training_does(page: str) -> None:
@@ -39,7 +48,9 @@ def test_it_says_the_verdict_the_causes_and_what_training_does(page: str) -> Non
     assert verdict.verdict == "adapt"
     for said in (
         '<div class="word">adapt</div>', "The incoming rows differ: train on them.", "Covariate: the inputs differ by",
-        "Mix the incoming rows with 50% of the reference rows (train.replay).", "domain classifier", "Slices",
+        "Mix the incoming rows with 50% of the reference rows (train.replay); covariate shift: weigh.",
+        "<b>weigh</b>: the sides overlap.", "at most 2.0 points of accuracy may be lost against the champion",
+        "domain classifier", "Slices",
         "Incoming rows least like the reference", "Of windows in which nothing moved, 5.00% are called shifted",
     ):  # fmt: skip
         assert said in page
@@ -54,7 +65,7 @@ def test_nothing_of_the_data_is_markup_and_nothing_is_loaded(page: str) -> None:
 
 def test_equal_input_gives_the_equal_page(page: str) -> None:
     verdict, sample = made()
-    assert page == render("mail", verdict, recipe(verdict, 0.5), LIMITS, sample.features, sample.incoming)
+    assert page == render("mail", verdict, RECIPE, LIMITS, sample.features, sample.incoming)
 
 
 def test_without_incoming_rows_it_says_so_and_draws_nothing() -> None:

@@ -12,8 +12,10 @@ import pytest
 from finetide import runtime
 from finetide.config.stage import Stage
 from finetide.contracts.judge import JudgeVerdict
+from finetide.contracts.shift import Recipe
 from finetide.contracts.window import ChampionPin, Window, WindowFile
 from finetide.errors import IntegrityError, ProjectError
+from finetide.evaluation.thin import thinned
 from finetide.files import sha256_file
 from finetide.stages import judge
 from support.artifacts import PROJECT
@@ -30,7 +32,7 @@ class Said:
 class Scripted:
     """A predictor whose answers stand in its bundle."""
 
-    inputs = SimpleNamespace(column="text")
+    inputs = SimpleNamespace(values=lambda rows: list(rows["text"]))
 
     def __init__(self, folder: Path) -> None:
         self.answers = json.loads((folder / "answers.json").read_text())
@@ -62,6 +64,7 @@ class Project:
         self.rows = frame()
         path = self.dep("split.parquet")
         self.rows.to_parquet(path)
+        Recipe(verdict="none", replay=1.0, reason="").write(self.dep("recipe.json"))
         self.window(None)
 
     def dep(self, name: str) -> Path:
@@ -182,3 +185,21 @@ def test_a_champion_with_other_bytes_is_refused(project):
         f"serving/tickets/{hash_}/bundle: is not the bundle that the window pins as v1 "
         f"(found '{sha256_file(folder / 'manifest.json')}')\n  fix: delete the folder, then: finetide run tickets"
     )
+
+
+def test_a_corrected_model_is_judged_on_rows_as_labels_come_now() -> None:
+    """Of 1,000 reference rows of either label a tenth of one are left, and all incoming ones."""
+    test = pd.DataFrame(
+        {
+            "row_id": [f"a.csv:{i}" for i in range(2100)],
+            "role": ["reference"] * 2000 + ["incoming"] * 100,
+            "label": ["ab"[i % 2] for i in range(2100)],
+        }
+    )
+    found = thinned(test, {"a": 2.0, "b": 0.2})
+    kept = found.groupby(["role", "label"]).size()
+    assert kept["reference", "a"] == 1000
+    assert 70 < kept["reference", "b"] < 130
+    assert kept["incoming", "a"] == kept["incoming", "b"] == 50
+    assert thinned(test, {"a": 2.0, "b": 0.2}).equals(found)
+    assert len(thinned(test, {})) == 2100

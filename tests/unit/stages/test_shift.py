@@ -27,7 +27,7 @@ PIN = ChampionPin(version="v1", hash="c" * 64)
 class Scripted:
     """A predictor that answers by a hash of the text."""
 
-    inputs = SimpleNamespace(column="text")
+    inputs = SimpleNamespace(values=lambda rows: list(rows["text"]))
     labels = tuple(sorted(LABELS))
     info = SimpleNamespace(temperature=1.0)
     hash = PIN.hash

@@ -382,7 +382,8 @@ def test_phases_become_plain_values() -> None:
     given = {
         "start": "base", "max_length": 32, "pooling": "mean", "dropout": 0.1, "head": {"hidden": []}, "tokens": [],
         "batch_rows": 8, "batch_tokens": 64,
-        "precision": "fp32", "replay": 1.0, "checkpoint_every_steps": 5, "prefix_cache_gib": 1.0, "packing": "auto",
+        "precision": "fp32", "replay": 1.0, "recipe": "auto",
+        "checkpoint_every_steps": 5, "prefix_cache_gib": 1.0, "packing": "auto",
         "phases": [PROBE, TUNE],
     }  # fmt: skip
     probe, tune = train.phase_specs(TrainParams.model_validate(given))

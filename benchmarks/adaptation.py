@@ -1,0 +1,300 @@
+"""The recipe of the shift stage against plain fine-tuning on the incoming labels, both from the same champion.
+
+    python benchmarks/adaptation.py --seeds 3 --sizes 50,200,0            # 0: all; measure first what a cell takes
+    python benchmarks/adaptation.py --seeds 3 --sizes 50,200,0 --head     # the head alone, on frozen features: minutes
+    python benchmarks/adaptation.py --tables                              # only print what was tallied so far
+
+Pairs: Amazon reviews of books → of kitchen goods; sst2 → the three UCI sets. For each pair and seed a champion is
+trained on reference rows alone. Of the incoming rows ``--sizes`` are labelled; the rest is there without labels, as
+rows are that have just arrived. Plain: the phases of params.yaml on the labelled incoming rows. Recipe: the shift stage
+and the train stage as they are. Both are scored on the same test rows of either side, which nobody else sees.
+
+Each cell is a line of the tally (JSON), flushed when it is done: a later call goes on where the last one ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ruamel.yaml import YAML
+
+from finetide import tasks
+from finetide.config.stage import Stage
+from finetide.contracts.bundle import BundleInfo, Manifest
+from finetide.contracts.gate import GateRecord
+from finetide.contracts.shift import Recipe, ShiftVerdict
+from finetide.contracts.training import TrainingReport
+from finetide.contracts.window import ChampionPin, Window
+from finetide.engine.inference import predict
+from finetide.files import read_json, sha256_file, tree_hashes
+from finetide.metrics.calibration import fit_temperature
+from finetide.seeding import generator
+from finetide.stages import shift, train
+from finetide.task import Built, ModelSettings
+from tallies import lines
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data" / "text_cls"
+WORK = ROOT / ".finetide" / "bench" / "adaptation"
+MODEL, SEED = "tickets", 20_262
+PAIRS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
+    "books → kitchen": (
+        ("amazon_books_to_kitchen/books.csv", "label"), ("amazon_books_to_kitchen/kitchen.csv", "label"),
+    ),
+    "sst2 → UCI": (("sst2/sst2.csv", "label"), ("uci_sentiment_sentences/uci_sentences.csv", "label")),
+}  # fmt: skip
+TASK = tasks.load("text-classification")
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Rows a side: training (reference) or arrived (incoming), held-out validation of the reference, test."""
+
+    rows: int
+    held: int
+    test: int
+    length: int
+    epochs: int
+    head: bool
+
+
+def table(pair: str, seed: int, size: int, scale: Scale) -> pd.DataFrame:
+    """The rows as split leaves them; the same test rows whatever the size."""
+    parts = []
+    for role, (file, label) in zip(("reference", "incoming"), PAIRS[pair], strict=True):
+        found = pd.read_csv(SHARED / file, keep_default_na=False).drop_duplicates("text").reset_index(drop=True)
+        drawn = generator(SEED, pair, role, seed).permutation(len(found))
+        arrived = scale.rows + scale.held
+        chosen = found.iloc[drawn[: arrived + scale.test]].reset_index(drop=True)
+        place = np.arange(len(chosen))
+        if role == "reference":
+            split = np.where(place < scale.rows, "train", np.where(place < arrived, "validation", "test"))
+            told = np.ones(len(chosen), dtype=bool)
+        else:
+            # Of the labelled ones a fifth validates; those without labels are split alike.
+            split = np.where(place >= arrived, "test", np.where(place % 5 == 4, "validation", "train"))
+            told = (place < (size or arrived)) | (split == "test")
+        name = f"{role}.csv"
+        parts.append(
+            pd.DataFrame(
+                {
+                    "row_id": [f"{name}:{number + 2}" for number in place],
+                    "role": role,
+                    "file": name,
+                    "line": place + 2,
+                    "label": np.where(told, chosen[label].astype(str), None),
+                    "split": split,
+                    "group": None,
+                    "text": chosen["text"],
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def project(folder: Path, rows: pd.DataFrame, scale: Scale) -> Path:
+    """A project as the stages before shift leave it, without DVC."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "dvc.yaml", folder / "dvc.yaml")
+    yaml = YAML()
+    document = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    model = document["models"][MODEL]
+    model["train"].update(start="champion", max_length=scale.length, recipe="auto")
+    model["shift"].update(max_rows=400)
+    model["shift"]["recipe"].update(adapt_min_rows=10**9)  # passes over the texts are not measured here
+    probe, tune = model["train"]["phases"]
+    tune["duration"].update(epochs=scale.epochs, steps=None)
+    model["train"]["phases"] = [probe] if scale.head else [tune]
+    stream = StringIO()
+    yaml.dump(document, stream)
+    (folder / "params.yaml").write_text(stream.getvalue(), encoding="utf-8")
+    (folder / "finetide.lock").write_text(json.dumps({"stages": {MODEL: {"train": {"code": "bench"}}}}))
+    rows.to_parquet(dep(folder, "split.parquet"))
+    dep(folder, "payload.bin").write_bytes(b"")
+    GateRecord().write(dep(folder, "gate.json"))
+    return folder
+
+
+def dep(folder: Path, name: str) -> Path:
+    path = folder / Stage.open(folder, "train", MODEL).files.deps[name]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def champion_of(pair: str, seed: int, scale: Scale) -> Path:
+    """Weights trained on reference rows alone, once a pair and seed; with its temperature beside them."""
+    home = WORK / "champions" / f"{list(PAIRS).index(pair)}-{seed}-{'head' if scale.head else scale.epochs}"
+    if (home / "weights.json").is_file():
+        return home
+    rows = table(pair, seed, 0, scale)
+    folder = project(home / "project", rows[rows["role"] == "reference"].reset_index(drop=True), scale)
+    Window(model=MODEL, start="base", champion=None, files=()).write(dep(folder, "window.json"))
+    Recipe(verdict="none", replay=1.0, reason="").write(dep(folder, "recipe.json"))
+    stage = Stage.open(folder, "train", MODEL)
+    train.run(stage)
+    shutil.rmtree(home / "weights", ignore_errors=True)
+    shutil.copytree(stage.out("model"), home / "weights")
+    built = load(home / "weights", scale)
+    held = rows[(rows["role"] == "reference") & (rows["split"] == "validation")].reset_index(drop=True)
+    examples = TASK.encode(built, held)
+    logits = predict(TASK, built, examples, batch_tokens=4096).astype(np.float64)
+    (home / "bundle").mkdir(exist_ok=True)
+    BundleInfo(
+        model=MODEL, task=TASK.name, labels=built.settings.labels, inputs=("input_ids", "attention_mask"),
+        max_length=scale.length, pad_token_id=0, temperature=fit_temperature(logits, np.asarray(examples.targets)),
+        default_graph="model.onnx", machine="bench",
+    ).write(home / "bundle" / "bundle.json")  # fmt: skip
+    Manifest(files=tree_hashes(home / "weights"), lineage={}).write(home / "weights.json")
+    shutil.rmtree(home / "project")
+    return home
+
+
+def load(folder: Path, scale: Scale) -> Built:
+    labels = tuple(read_json(folder / "labels.json"))
+    return TASK.build(folder, ModelSettings(labels, scale.length, "mean", 0.0), seed=1)
+
+
+def cell(pair: str, size: int, seed: int, method: str, scale: Scale) -> dict[str, Any]:
+    """One training, and what it does on the test rows of either side."""
+    home = champion_of(pair, seed, scale)
+    rows = table(pair, seed, size, scale)
+    folder = WORK / "cell"
+    shutil.rmtree(folder, ignore_errors=True)
+    # Plain training knows nothing of the reference, its validation rows included.
+    known = rows[rows["role"] == "incoming"].reset_index(drop=True) if method == "plain" else rows
+    project(folder, known, scale)
+    pin = ChampionPin(version="v1", hash=sha256_file(home / "weights.json"))
+    Window(model=MODEL, start="champion", champion=pin, files=()).write(dep(folder, "window.json"))
+    shutil.copytree(home, folder / "serving" / MODEL / pin.hash)
+    verdict = None
+    if method == "recipe":
+        built, info = load(home / "weights", scale), BundleInfo.read(home / "bundle" / "bundle.json")
+        asked = shift.pinned
+        try:
+            shift.pinned = lambda *_: as_predictor(built, info)  # type: ignore[assignment]
+            stage = Stage.open(folder, "shift", MODEL)
+            shift.run(stage)
+        finally:
+            shift.pinned = asked
+        verdict = ShiftVerdict.read(stage.out("shift.json"))
+    else:
+        Recipe(verdict="adapt", replay=0.0, reason="plain").write(dep(folder, "recipe.json"))
+    stage = Stage.open(folder, "train", MODEL)
+    if method == "champion":
+        report, model = None, home / "weights"
+    else:
+        train.run(stage)
+        report, model = TrainingReport.read(stage.out("training.json")), stage.out("model")
+    return {
+        "key": [pair, size, seed, method],
+        "verdict": None if verdict is None else [verdict.verdict, *verdict.causes],
+        "followed": [] if report is None else [[one.kind, one.kept, one.said] for one in report.followed],
+        "forgetting": report.forgetting.said if report and report.forgetting else None,
+        **{role: right(model, rows[(rows["role"] == role) & (rows["split"] == "test")], scale) for role in ROLES},
+    }
+
+
+ROLES = ("reference", "incoming")
+
+
+def as_predictor(built: Built, info: BundleInfo) -> Any:
+    """The champion as the shift stage asks it, by torch: it needs no ONNX file for that."""
+
+    def logits(texts: list[str]) -> Array:
+        asked = pd.DataFrame({"row_id": [str(i) for i in range(len(texts))], "text": texts, "label": None})
+        return predict(TASK, built, TASK.encode(built, asked), batch_tokens=4096)
+
+    return SimpleNamespace(
+        labels=built.settings.labels,
+        info=info,
+        inputs=SimpleNamespace(values=lambda rows: list(rows["text"])),
+        logits=logits,
+    )
+
+
+def right(folder: Path, test: pd.DataFrame, scale: Scale) -> str:
+    """One sign a test row: 1 where the model is right."""
+    built = load(folder, scale)
+    examples = TASK.encode(built, test.reset_index(drop=True))
+    found = predict(TASK, built, examples, batch_tokens=4096).argmax(axis=1) == np.asarray(examples.targets)
+    return "".join("01"[int(one)] for one in found)
+
+
+def tally(path: Path, seeds: int, sizes: Sequence[int], scale: Scale) -> None:
+    """Add the cells that the tally lacks, seed by seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = {tuple(line["key"]) for line in lines(path)}
+    with path.open("a", encoding="utf-8") as stream:
+        for seed in range(seeds):
+            for size in sizes:
+                for pair in PAIRS:
+                    for method in ("champion", "plain", "recipe"):
+                        if (pair, size, seed, method) not in done:
+                            stream.write(json.dumps(cell(pair, size, seed, method, scale), ensure_ascii=False) + "\n")
+                            stream.flush()
+
+
+def tables(found: Sequence[dict[str, Any]]) -> str:
+    """Accuracy of each way, and the difference of the recipe from plain fine-tuning with its paired 95 % interval over
+    the test rows of all seeds."""
+    out = [
+        "| pair | labels | seeds | side | champion | plain | recipe | recipe − plain, points |",
+        "|---|---|---|---|---|---|---|---|"
+    ]  # fmt: skip
+    cells: dict[tuple[str, int], dict[str, dict[int, dict[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
+    for one in found:
+        pair, size, seed, method = one["key"]
+        cells[pair, size][method][seed] = one
+    for (pair, size), ways in sorted(cells.items(), key=lambda item: (item[0][0], item[0][1] or 10**9)):
+        seeds = sorted(set(ways["plain"]) & set(ways["recipe"]) & set(ways["champion"]))
+        if not seeds:
+            continue
+        for role in ("incoming", "reference"):
+            scores = {name: _signs("".join(ways[name][seed][role] for seed in seeds)) for name in ways}
+            difference = scores["recipe"] - scores["plain"]
+            error = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
+            mean = difference.mean()
+            told = f"{100 * mean:+.1f} [{100 * (mean - error):+.1f}, {100 * (mean + error):+.1f}]"
+            shares = " | ".join(f"{scores[name].mean():.1%}" for name in ("champion", "plain", "recipe"))
+            out.append(f"| {pair} | {size or 'all'} | {len(seeds)} | {role} | {shares} | {told} |")
+    return "\n".join(out)
+
+
+def _signs(said: str) -> Array:
+    return np.frombuffer(said.encode(), dtype=np.uint8).astype(np.float64) - ord("0")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=1, help="champions and draws of rows a pair")
+    parser.add_argument("--sizes", default="50,200,0", help="labelled incoming rows; 0: all")
+    parser.add_argument("--rows", type=int, default=600, help="reference training rows, and as many that arrive")
+    parser.add_argument("--held", type=int, default=150, help="validation rows beside them")
+    parser.add_argument("--test", type=int, default=300, help="test rows a side")
+    parser.add_argument("--length", type=int, default=64, help="tokens of a text")
+    parser.add_argument("--epochs", type=int, default=2, help="of the tune phase")
+    parser.add_argument("--head", action="store_true", help="train the head alone, by a probe on frozen features")
+    parser.add_argument("--tables", action="store_true", help="print the table of what was tallied so far, and end")
+    parser.add_argument("--tally", type=Path, help="else one file for --head and one without")
+    given = parser.parse_args()
+    path = given.tally or WORK / ("head.jsonl" if given.head else "tuned.jsonl")
+    if not given.tables:
+        scale = Scale(given.rows, given.held, given.test, given.length, given.epochs, given.head)
+        tally(path, given.seeds, [int(size) for size in given.sizes.split(",")], scale)
+    print(tables(lines(path)))
+
+
+if __name__ == "__main__":
+    main()
