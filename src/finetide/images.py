@@ -7,10 +7,13 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from finetide.errors import BaseModelError
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -20,6 +23,7 @@ MAX_PIXELS = 64_000_000
 MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 SPEC_FILE = "image.json"
+PROCESSOR = "preprocessor_config.json"
 
 
 class ImageError(ValueError):
@@ -73,13 +77,20 @@ def spec_of(config: Mapping[str, Any], side: int, channels: int) -> Spec:
     crop = float(config.get("crop_pct") or 0.875) if isinstance(size, Mapping) and "shortest_edge" in size else None
     if config.get("do_center_crop") and crop is None and isinstance(size, Mapping) and "crop_size" in config:
         crop = _share(config["crop_size"], size)
+    if side < 1:
+        raise ValueError("size must be at least one pixel")
     normalises = bool(config.get("do_normalize", True))
     mean, std = (_channels(config.get(key), channels, key) for key in ("image_mean", "image_std"))
+    if normalises and min(std) <= 0:
+        raise ValueError("image_std must be above 0, or every pixel becomes infinite")
+    resample = config.get("resample", Image.Resampling.BILINEAR)
+    if resample not in list(Image.Resampling):
+        raise ValueError(f"resample must be one of Pillow's numbers, 0 to {max(Image.Resampling)}")
     return Spec(
         side=side,
         channels=channels,
         crop=crop,
-        resample=int(config.get("resample", Image.Resampling.BILINEAR)),
+        resample=int(resample),
         scale=float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
         mean=mean if normalises else (0.0,) * channels,
         std=std if normalises else (1.0,) * channels,
@@ -196,3 +207,18 @@ def tensor(squares: Bytes, spec: Spec) -> Floats:
 def spec_bytes(spec: Spec) -> bytes:
     """The file that a bundle carries; equal specs give equal bytes."""
     return (json.dumps(spec.as_json(), sort_keys=True, indent=2) + "\n").encode()
+
+
+def check_processor(folder: Path) -> None:
+    """Raises: BaseModelError: a base's ``preprocessor_config.json`` asks for what is not known, or spoils images."""
+    path = folder / PROCESSOR
+    found = json.loads(path.read_text(encoding="utf-8"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    try:
+        size = found.get("size")
+        side = size.get("height", size.get("shortest_edge")) if isinstance(size, dict) else size
+        if size is not None and type(side) is not int:
+            raise ValueError("size says no whole number of pixels")
+        spec_of(found, 32 if side is None else side, int(config.get("num_channels", 3)))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BaseModelError(str(error), where=str(path), fix="restore it, or correct it by hand") from error

@@ -9,16 +9,25 @@ from pathlib import Path
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from finetide.config.ingest import IngestParams
+from finetide.config.ingest import ColumnParams, IngestParams
 from finetide.contracts.quality import IngestReport
 from finetide.contracts.rows import ROLES, Role
 from finetide.contracts.window import Window, WindowFile
 from finetide.data.payload import FIRST_LINE
 from finetide.data.problems import Problems
-from finetide.data.readers import ROW_ID, as_list, as_strings, brings_labels, load, rows_of, without_empty
+from finetide.data.readers import (
+    ROW_ID,
+    as_list,
+    as_strings,
+    brings_labels,
+    is_request,
+    load,
+    rows_of,
+    without_empty,
+)
 from finetide.data.records import PARQUET_SUFFIXES, TEXT_SUFFIXES, Records
 from finetide.data.table import CATEGORIES, COLUMNS, SCHEMA, frame
-from finetide.data.text import shown
+from finetide.data.text import nearest, shown
 from finetide.errors import DataError, IntegrityError
 from finetide.files import sha256_file
 
@@ -67,6 +76,8 @@ def ingest(window: Window, raw: Path, params: IngestParams) -> Ingested:
     rows = _together(frames)
     excluded = {file.path for file in window.files if _role(file) is None}
     for name, records in late.items():
+        if is_request(records):
+            check_request(rows, records, name=name, columns=params.columns, excluded=excluded)
         rows = join_labels(rows, records, name=name, column=params.columns.label, excluded=excluded)
     return Ingested(rows, counts)
 
@@ -123,6 +134,7 @@ def join_labels(
         DataError: by line, a row id that no row has, a label that is missing, or another label than the row has.
     """
     problems = Problems(name, "has labels that cannot be joined", fix="correct the lines; a row id is FILE:LINE")
+    asked = is_request(records)
     ids = as_list(without_empty(as_strings(records, name, ROW_ID)))
     labels = as_list(without_empty(as_strings(records, name, column)))
     have: dict[str, str | None] = dict(
@@ -133,6 +145,8 @@ def join_labels(
             continue
         if row_id is None or row_id not in have:
             problems.add(line, f"no row has the id {shown(row_id)}")
+        elif label is None and asked:
+            continue
         elif label is None:
             problems.add(line, f"no label for {row_id}")
         elif have[row_id] not in (None, label):
@@ -142,6 +156,35 @@ def join_labels(
     problems.raise_if_any()
     joined = pd.Series([have[row_id] for row_id in rows["row_id"]], index=rows.index, dtype="str")
     return rows.assign(label=joined.astype("category"))
+
+
+def check_request(
+    rows: pd.DataFrame, records: Records, *, name: str, columns: ColumnParams, excluded: set[str] | frozenset[str]
+) -> None:
+    """A filled-in request must be about the texts that were sent out, with labels that other rows have.
+
+    Raises:
+        DataError: by line, a text that is another than the row's, or a label that no row has.
+    """
+    problems = Problems(
+        name,
+        "is a filled-in label request that does not fit the rows",
+        fix="correct the lines; a label that is new comes in a table of row_id and label alone",
+    )
+    ids = as_list(without_empty(as_strings(records, name, ROW_ID)))
+    labels = as_list(without_empty(as_strings(records, name, columns.label)))
+    texts = as_list(as_strings(records, name, columns.text)) if columns.text in records.names else [None] * len(ids)
+    known = set(rows["label"].dropna())
+    sent: dict[str, str] = dict(zip(rows["row_id"], rows["text"], strict=True)) if "text" in rows else {}
+    for line, row_id, label, text in zip(records.lines, ids, labels, texts, strict=True):
+        if row_id is None or label is None or row_id.rpartition(":")[0] in excluded:
+            continue
+        if text is not None and row_id in sent and text.split() != sent[row_id].split():
+            problems.add(line, f"the text of {row_id} is not the one that was sent out: {shown(text[:60])}")
+        elif known and label not in known:
+            near = nearest(label, sorted(known))
+            problems.add(line, f"no row has the label {shown(label)}" + (f"; near: {shown(near)}" if near else ""))
+    problems.raise_if_any()
 
 
 def _together(frames: list[pd.DataFrame]) -> pd.DataFrame:

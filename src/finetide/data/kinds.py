@@ -33,6 +33,11 @@ KINDS: dict[str, dict[str, str]] = {
         "validate": "finetide.data.images.checks:CHECKS",
         "split": "finetide.data.images.contents:CONTENTS",
     },
+    "question-answering": {
+        "ingest": "finetide.data.questions.reading:SOURCE",
+        "validate": "finetide.data.questions.checks:CHECKS",
+        "split": "finetide.data.questions.contents:CONTENTS",
+    },
 }
 
 

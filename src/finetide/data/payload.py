@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import pandas as pd
+from pyarrow import ArrowException
 
 from finetide.config.stage import Stage
 from finetide.errors import IntegrityError
@@ -86,9 +87,19 @@ class Stored:
         return self.store.read(self.start, self.size)
 
 
+def unreadable(name: str, error: Exception) -> IntegrityError:
+    """Of a table between stages. Args: name: of its file."""
+    said = " ".join(str(error).split())
+    return IntegrityError(f"is not a readable Parquet file: {said}", where=name, fix="run its stage again: dvc repro")
+
+
 def read_split(stage: Stage) -> pd.DataFrame:
     """The rows that split left; with the column ``bytes``, of `Stored`, where their content lies in a store."""
-    rows = pd.read_parquet(stage.dep("split.parquet"))
+    path = stage.dep("split.parquet")
+    try:
+        rows = pd.read_parquet(path)
+    except (ArrowException, OSError, ValueError) as error:
+        raise unreadable(path.name, error) from error
     if "start" not in rows:
         return rows
     store = Store(stage.dep(STORE))

@@ -38,10 +38,14 @@ class Quality:
 
 
 class Subject(Protocol):
-    """The checks of what the rows hold, apart from their labels; and the columns that the suite sees besides."""
+    """The checks of what the rows hold, apart from their labels; and the columns that the suite sees besides.
+
+    ``one_label``: whether each row has one of some labels, which are then checked too.
+    """
 
     noun: str
     quarantine: tuple[str, ...]
+    one_label: bool
 
     def prepare(self, rows: pd.DataFrame) -> pd.DataFrame:
         """``rows``, numbered from 0, with ``content``: a number that is the same where the content is, -1 where there
@@ -123,6 +127,7 @@ class _Texts:
 
     noun = "text"
     quarantine: tuple[str, ...] = QUARANTINE_COLUMNS
+    one_label = True
 
     def __init__(self, params: ValidateParams, count: CountTokens, max_length: int) -> None:
         self._params, self._count, self._max_length = params, count, max_length
@@ -178,6 +183,8 @@ def _row_checks(
 ) -> list[Check]:
     """Those that speak of single rows and can send them to quarantine."""
     content = subject.by_row(table)
+    if not subject.one_label:
+        return content
     unknown = checks.unknown_labels(table, labels, given=params.labels is not None)
     # A label that does not count cannot contradict one that does.
     sound = _without(table, {*_refused(content), *unknown.row_ids})
@@ -190,6 +197,9 @@ def _row_checks(
 
 
 def _table_checks(kept: pd.DataFrame, labels: Sequence[str], params: CommonParams, subject: Subject) -> list[Check]:
+    if not subject.one_label:
+        unlabelled = checks.unlabelled_incoming(kept)
+        return [checks.any_rows(kept), *subject.by_table(kept), unlabelled, *subject.at_last(kept)]
     return [
         checks.any_rows(kept),
         checks.rare_labels(kept, labels, params.min_rows_per_label),

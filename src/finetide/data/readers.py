@@ -23,6 +23,8 @@ from finetide.data.text import nearest, shown
 from finetide.errors import DataError
 
 ROW_ID = "row_id"
+# What `finetide label-requests` calls the column with the champion's own labels, which marks its tables.
+SUGGESTED = "suggested_label"
 # JSON can spell half a character; no file, and no tokenizer, takes it.
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 # A long book. Beyond it something else is wrong (a quote, a delimiter), and 5-grams of such a text fill the memory.
@@ -61,15 +63,22 @@ def load(path: Path, *, name: str, columns: ColumnParams, encoding: str) -> Reco
 
 
 def brings_labels(records: Records, columns: ColumnParams) -> bool:
-    """Is this a file of labels for rows that came without: row ids and labels, and no text?"""
-    return {ROW_ID, columns.label} <= set(records.names) and columns.text not in records.names
+    """Is this a file of labels for rows that came without: row ids and labels, and no text, or a filled-in request?"""
+    if not {ROW_ID, columns.label} <= set(records.names):
+        return False
+    return columns.text not in records.names or is_request(records)
+
+
+def is_request(records: Records) -> bool:
+    """Is this what `finetide label-requests` wrote? Then it shows texts, and a row that nobody labelled is no fault."""
+    return {ROW_ID, SUGGESTED} <= set(records.names)
 
 
 def rows_of(records: Records, *, name: str, columns: ColumnParams, role: Role) -> pd.DataFrame:
     """Raises: DataError for missing columns, or values that are no text, label, split or group, by line."""
     _require_columns(records, name, columns, role)
     texts = as_strings(records, name, columns.text)
-    _refuse_endless(texts, records.lines, name)
+    refuse_endless(texts, records.lines, name)
     splits = as_strings(records, name, columns.split)
     count = len(records.lines)
     return frame(
@@ -79,7 +88,7 @@ def rows_of(records: Records, *, name: str, columns: ColumnParams, role: Role) -
             "file": pa.repeat(name, count),
             "line": records.lines,
             "label": without_empty(as_strings(records, name, columns.label)),
-            "split": _splits(as_list(without_empty(splits)), records.lines, name, columns.split),
+            "split": split_words(as_list(without_empty(splits)), records.lines, name, columns.split),
             "group": without_empty(as_strings(records, name, columns.group)),
             "text": pc.fill_null(texts, "") if isinstance(texts, pa.ChunkedArray) else [text or "" for text in texts],
         }
@@ -148,7 +157,7 @@ def as_list(values: Column) -> list[str | None]:
     return listed
 
 
-def _refuse_endless(texts: Column, lines: Sequence[int], name: str) -> None:
+def refuse_endless(texts: Column, lines: Sequence[int], name: str) -> None:
     problems = Problems(
         name, f"has texts of more than {MAX_CHARACTERS:,} characters", fix="cut these texts, or take the rows out"
     )
@@ -161,7 +170,7 @@ def _refuse_endless(texts: Column, lines: Sequence[int], name: str) -> None:
 
 
 def _wanted(columns: ColumnParams) -> list[str]:
-    named = (ROW_ID, columns.text, columns.label, columns.split, columns.group)
+    named = (ROW_ID, SUGGESTED, columns.text, columns.label, columns.split, columns.group)
     return list(dict.fromkeys(column for column in named if column is not None))
 
 
@@ -189,7 +198,9 @@ def _require_columns(records: Records, name: str, columns: ColumnParams, role: R
         )
 
 
-def _splits(values: Sequence[str | None], lines: Sequence[int], name: str, column: str | None) -> list[Split | None]:
+def split_words(
+    values: Sequence[str | None], lines: Sequence[int], name: str, column: str | None
+) -> list[Split | None]:
     problems = Problems(
         name, f"has values in column {column!r} that name no split", fix="write train, validation (val, dev) or test"
     )

@@ -62,8 +62,40 @@ def _images() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _every_table(payload: str) -> list[dict[str, Any]]:
-    columns = ["row_id", "role", "file", "line", "label", "split", "group", payload]
+def _question_answering() -> list[dict[str, Any]]:
+    return [*_every_table("question", "context", "answers"), *_questions()]
+
+
+def _questions() -> list[dict[str, Any]]:
+    return [
+        _expect("column_values_to_be_in_set", "critical", "the label says neither",
+                column="label", value_set=["answerable", "unanswerable"]),
+        _expect("column_values_to_match_regex", "warning", "the question has no letter and no digit", column="question",
+                regex=r"\w"),
+        _expect("column_values_to_be_between", "warning", "the question is as long as a context",
+                column="question_length", min_value=3, max_value=1000),
+        _expect("column_values_to_be_between", "warning", "the context is as long as a book", column="context_length",
+                min_value=1, max_value=100000),
+        *(
+            _expect("column_values_to_not_match_regex", kind, f"the {column} has {said}", column=column, regex=regex)
+            for column in ("question", "context")
+            for kind, said, regex in _ODD
+        ),
+        _expect("column_proportion_of_unique_values_to_be_between", "warning",
+                "fewer than half of the questions are different ones", column="question", min_value=0.5),
+    ]  # fmt: skip
+
+
+_ODD: tuple[tuple[Severity, str, str], ...] = (
+    ("warning", "characters that were lost in a conversion (U+FFFD)", "\ufffd"),
+    ("warning", "UTF-8 that was read as Windows-1252", "Ã[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf]"),
+    ("warning", "control characters", r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"),
+    ("info", "markup", r"</?[a-zA-Z][^<>]*>|&[a-z]+;"),
+)
+
+
+def _every_table(*payload: str) -> list[dict[str, Any]]:
+    columns = ["row_id", "role", "file", "line", "label", "split", "group", *payload]
     return [
         _expect("table_row_count_to_be_between", "critical", "there is no row to learn from", min_value=1),
         _expect(
@@ -170,5 +202,9 @@ def _labels() -> list[dict[str, Any]]:
 SUITES: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "text-classification": _text_classification,
     "image-classification": _image_classification,
+    "question-answering": _question_answering,
 }
-COLUMNS = {"text-classification": "those of rows.parquet, text_length (characters), text_tokens"}
+COLUMNS = {
+    "text-classification": "those of rows.parquet, text_length (characters), text_tokens",
+    "question-answering": "those of rows.parquet, question_length and context_length (characters)",
+}

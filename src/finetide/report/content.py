@@ -7,11 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from finetide.contracts.metrics import Measure
+from finetide.contracts.metrics import MAIN, AnswerEvaluation, Evaluation, KindReport, Measure, main_metric
 from finetide.contracts.rows import ROLES, SPLITS
 from finetide.report import charts
 from finetide.report.gather import Facts
-from finetide.report.words import BASELINE_NAMES, ROLE_NAMES, interval, percent, tiny
+from finetide.report.words import BASELINE_NAMES, METRIC_NAMES, OF_ALL, OF_LABELS, ROLE_NAMES, interval, percent, tiny
 
 
 def headline(facts: Facts) -> list[tuple[str, str, str]]:
@@ -19,9 +19,17 @@ def headline(facts: Facts) -> list[tuple[str, str, str]]:
     found = []
     if facts.metrics:
         for role in ROLES:
-            value = facts.metrics.roles.get(role, {}).get("accuracy")
-            if value:
-                found.append((f"accuracy, {role}", percent(value.value), f"{interval(value)} · {value.rows} test rows"))
+            measures = facts.metrics.roles.get(role, {})
+            name = main_metric(measures)
+            if name:
+                value = measures[name]
+                found.append(
+                    (
+                        f"{METRIC_NAMES[name]}, {role}",
+                        percent(value.value),
+                        f"{interval(value)} · {value.rows} test rows",
+                    )
+                )
     if facts.judge and facts.judge.difference is not None:
         verdict = facts.judge
         ends = f"{verdict.low:+.3f} to {verdict.high:+.3f}" if verdict.low is not None else ""
@@ -29,7 +37,7 @@ def headline(facts: Facts) -> list[tuple[str, str, str]]:
     if facts.shift:
         p = "no incoming rows"
         if facts.shift.p is not None:
-            p = f"combined p = {facts.shift.p:.2g} at α = {facts.shift.alpha:g}"
+            p = f"combined p = {facts.shift.p:.2g} at α = {facts.shift.alpha:.3g}"
         found.append(("shift", facts.shift.verdict, p))
     if facts.parity:
         agreement = f"{percent(facts.parity.agreement)} of {facts.parity.rows} rows agree"
@@ -66,6 +74,12 @@ def score_table(facts: Facts) -> list[tuple[str, str, dict[str, Measure]]]:
     return found
 
 
+def metric_names(facts: Facts) -> dict[str, str]:
+    """Of the measures that there are, and of those of labels where there are none: name → as it is written."""
+    of_answers = is_of_answers(facts)
+    return {name: said for name, said in METRIC_NAMES.items() if of_answers != (name in OF_LABELS) or name in OF_ALL}
+
+
 def training_charts(facts: Facts) -> list[Markup]:
     """Loss, accuracy and what tells of overfitting, by step."""
     steps = facts.curve.get("step")
@@ -75,13 +89,24 @@ def training_charts(facts: Facts) -> list[Markup]:
     adapted = [phase.index for phase in facts.training.phases if phase.kind == "adapt"] if facts.training else []
     curve = of_labels(facts.curve, adapted)
     drawn = []
-    for title, part, share in (("Loss", "loss", False), ("Accuracy", "accuracy", True)):
+    for title, part, share in (("Loss", "loss", False), (_learned(facts), "accuracy", True)):
         series = {name.replace("_", " "): values for name, values in curve.items() if part in name}
         drawn.append(charts.curves(title, steps, series, boundaries=boundaries, percent=share))
-    watched = {"accuracy gap": "gap", "ECE of validation": "validation_ece"}
+    gap = "F1 gap" if is_of_answers(facts) else "accuracy gap"
+    watched = {gap: "gap", "ECE of validation": "validation_ece"}
     series = {name: curve[column] for name, column in watched.items() if column in curve}
     drawn.append(charts.curves("Overfitting", steps, series, boundaries=boundaries, percent=True))
     return [chart for chart in drawn if chart]
+
+
+def is_of_answers(facts: Facts) -> bool:
+    """Whether what is predicted are answers, not labels."""
+    return isinstance(facts.evaluation, AnswerEvaluation)
+
+
+def _learned(facts: Facts) -> str:
+    """What the curve's columns of accuracy hold."""
+    return "F1" if is_of_answers(facts) else "Accuracy"
 
 
 def of_labels(
@@ -123,15 +148,17 @@ def score_charts(facts: Facts) -> list[Markup]:
         named = {BASELINE_NAMES["model"]: facts.metrics.roles[role]}
         for name in baseline_order(facts.metrics.baselines):
             named[BASELINE_NAMES.get(name, name)] = facts.metrics.baselines[name].get(role, {})
-        known = {name: found["accuracy"] for name, found in named.items() if "accuracy" in found}
-        drawn.append(charts.bars(f"Accuracy, {ROLE_NAMES.get(role, role)}", known))
+        metric = main_metric(facts.metrics.roles[role]) or MAIN[0]
+        known = {name: found[metric] for name, found in named.items() if metric in found}
+        title = METRIC_NAMES[metric]
+        drawn.append(charts.bars(f"{title[:1].upper()}{title[1:]}, {ROLE_NAMES.get(role, role)}", known))
     return drawn
 
 
 def label_table(facts: Facts) -> dict[str, Any]:
     """(label, report, F1 by role) over all roles together, the worst F1 first; no roles where there is but one."""
-    role = widest(facts.evaluation.per_label) if facts.evaluation else None
-    if facts.evaluation is None or role is None:
+    role = widest(facts.evaluation.per_label) if isinstance(facts.evaluation, Evaluation) else None
+    if not isinstance(facts.evaluation, Evaluation) or role is None:
         return {"roles": [], "rows": []}
     reports = facts.evaluation.per_label
     roles = [one for one in role_order(reports) if one != role]
@@ -142,9 +169,18 @@ def label_table(facts: Facts) -> dict[str, Any]:
     return {"roles": roles, "rows": sorted(rows, key=lambda row: (row[1].f1, row[0]))}
 
 
+def kind_table(facts: Facts) -> list[tuple[str, KindReport]]:
+    """(kind of question, report) over all roles together, the worst F1 first; empty where labels are predicted."""
+    if not isinstance(facts.evaluation, AnswerEvaluation):
+        return []
+    role = widest(facts.evaluation.kinds)
+    found = facts.evaluation.kinds[role] if role else {}
+    return sorted(found.items(), key=lambda item: (item[1].f1, item[0]))
+
+
 def confusion_chart(facts: Facts) -> Markup:
-    role = widest(facts.evaluation.confusion) if facts.evaluation else None
-    if facts.evaluation is None or role is None:
+    role = widest(facts.evaluation.confusion) if isinstance(facts.evaluation, Evaluation) else None
+    if not isinstance(facts.evaluation, Evaluation) or role is None:
         return Markup("")
     matrix, labels = facts.evaluation.confusion[role], facts.evaluation.labels
     used = [i for i in range(len(labels)) if sum(matrix[i]) or sum(row[i] for row in matrix)]
@@ -154,8 +190,8 @@ def confusion_chart(facts: Facts) -> Markup:
 
 def confused_pairs(facts: Facts) -> list[tuple[str, str, int, int]]:
     """(actual, predicted, rows, rows of the actual label) of the confusions that occur most."""
-    role = widest(facts.evaluation.confusion) if facts.evaluation else None
-    if facts.evaluation is None or role is None:
+    role = widest(facts.evaluation.confusion) if isinstance(facts.evaluation, Evaluation) else None
+    if not isinstance(facts.evaluation, Evaluation) or role is None:
         return []
     labels, matrix = facts.evaluation.labels, facts.evaluation.confusion[role]
     pairs = [

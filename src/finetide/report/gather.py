@@ -19,24 +19,28 @@ from finetide.contracts.gate import Approval, GateRecord
 from finetide.contracts.judge import JudgeVerdict
 from finetide.contracts.label_issues import LabelIssues
 from finetide.contracts.ledger import Alias
-from finetide.contracts.metrics import Evaluation, Metrics
+from finetide.contracts.metrics import AnswerEvaluation, Evaluation, Metrics, read_evaluation
 from finetide.contracts.quality import IngestReport, LeakageVerdict, QualityVerdict
 from finetide.contracts.shift import Recipe, ShiftVerdict
 from finetide.contracts.training import TrainingReport
 from finetide.contracts.window import Window
+from finetide.data.payload import STORE, unreadable
 from finetide.files import sha256_file
+from finetide.report.pictures import pictures
 
 State = Literal["done", "earlier", "missing"]
 Found = TypeVar("Found", bound=Contract)
 
 LOCK_FILE = "dvc.lock"
+# Labels, mistakes and suspects that are shown without unfolding.
+SHOWN = 12
 
 
 @dataclass(frozen=True)
 class Facts:
     """Everything the page shows. ``stages``: stage → whether its outputs are there and belong to this run;
     ``counts``: (role, split, label or None) → rows; ``curve``: column → values, None where a cell is empty;
-    ``plot``: shift.png in base64."""
+    ``plot``: shift.png in base64; ``pictures``: row id → data URI, of rows on the page whose content is an image."""
 
     model: str
     stages: dict[str, State]
@@ -54,13 +58,14 @@ class Facts:
     label_issues: LabelIssues | None
     curve: dict[str, list[float | None]]
     metrics: Metrics | None
-    evaluation: Evaluation | None
+    evaluation: Evaluation | AnswerEvaluation | None
     parity: Parity | None
     info: BundleInfo | None
     manifest: Manifest | None
     bundle_hash: str | None
     judge: JudgeVerdict | None
     alias: Alias | None
+    pictures: dict[str, str]
 
 
 def gather(root: Path, model: str) -> Facts:
@@ -81,7 +86,10 @@ def gather(root: Path, model: str) -> Facts:
         return None if path is None else contract.read(path)
 
     bundle, plot, split = out("export", "bundle"), out("shift", "shift.png"), out("split", "split.parquet")
-    curve = out("train", "curve.csv")
+    curve, scored = out("train", "curve.csv"), out("evaluate", "evaluation.json")
+    store = root / files["ingest"].outs[STORE] if STORE in files["ingest"].outs else None  # older projects have none
+    evaluation = None if scored is None else read_evaluation(scored)
+    issues = read("train", "label_issues.json", LabelIssues)
     return Facts(
         model=model,
         stages=states,
@@ -96,17 +104,25 @@ def gather(root: Path, model: str) -> Facts:
         gate=read("gate", "gate.json", GateRecord),
         approvals=_approvals(root / files["gate"].deps[model]),
         training=read("train", "training.json", TrainingReport),
-        label_issues=read("train", "label_issues.json", LabelIssues),
+        label_issues=issues,
         curve={} if curve is None else _curve(curve),
         metrics=read("evaluate", "metrics.json", Metrics),
-        evaluation=read("evaluate", "evaluation.json", Evaluation),
+        evaluation=evaluation,
         parity=read("export", "parity.json", Parity),
         info=None if bundle is None else _optional(bundle / INFO_FILE, BundleInfo),
         manifest=None if bundle is None else _optional(bundle / MANIFEST_FILE, Manifest),
         bundle_hash=None if bundle is None else sha256_file(bundle / MANIFEST_FILE),
         judge=read("judge", "judge.json", JudgeVerdict),
         alias=_optional(root / "serving" / model / "champion.json", Alias),
+        pictures=pictures(split, store, _shown(evaluation, issues)) if split and store else {},
     )
+
+
+def _shown(evaluation: Evaluation | AnswerEvaluation | None, issues: LabelIssues | None) -> set[str]:
+    """Rows that the page shows one by one."""
+    found = {mistake.row_id for mistake in evaluation.mistakes} if evaluation else set()
+    sides = (issues.train, issues.validation) if issues else ()
+    return found | {issue.row_id for side in sides for issue in side.issues[:SHOWN]}
 
 
 def stage_states(root: Path, model: str, files: Mapping[str, StageFiles]) -> dict[str, State]:
@@ -154,8 +170,12 @@ def _approvals(folder: Path) -> tuple[Approval, ...]:
 
 def _count(split: Path) -> Counter[tuple[str, str, str | None]]:
     import pyarrow.parquet as pq
+    from pyarrow import ArrowException
 
-    columns = pq.read_table(split, columns=["role", "split", "label"])
+    try:
+        columns = pq.read_table(split, columns=["role", "split", "label"])
+    except (ArrowException, OSError) as error:
+        raise unreadable(split.name, error) from error
     return Counter(zip(*(columns[name].to_pylist() for name in ("role", "split", "label")), strict=True))
 
 

@@ -10,10 +10,7 @@ from markupsafe import Markup
 from finetide.files import write_text
 from finetide.report import content, words
 from finetide.report.decision import decide
-from finetide.report.gather import gather
-
-# Labels and mistakes that are shown without unfolding.
-SHOWN = 12
+from finetide.report.gather import SHOWN, gather
 
 
 def build(root: Path, model: str) -> str:
@@ -28,7 +25,9 @@ def build(root: Path, model: str) -> str:
         decision=decide(facts),
         style=style(),
         shown=SHOWN,
-        metric_names=words.METRIC_NAMES,
+        metric_names=content.metric_names(facts),
+        kinds=content.kind_table(facts),
+        of_answers=content.is_of_answers(facts),
         role_names=words.ROLE_NAMES,
         headline=content.headline(facts),
         data=content.data_table(facts),

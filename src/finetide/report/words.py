@@ -14,18 +14,27 @@ BASELINE_NAMES = {
     "probe-reference-only": "the same, reference rows only",
     "zero-shot": "zero-shot",
     "majority": "most frequent label",
+    "lexical": "sentence with most of the words",
+    "no answer": "no answer, always",
 }
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "balanced_accuracy": "balanced accuracy",
     "auroc": "AUROC",
+    "exact_match": "exact match",
+    "f1": "F1",
+    "answered_f1": "F1 where there is an answer",
+    "unanswered": "left unanswered where there is none",
     "ece": "ECE, raw",
     "ece_calibrated": "ECE, calibrated",
     "nll": "NLL",
 }
 # An expected calibration error that grew by less is noise of the binning.
 WORSE = 0.005
+# Which of them labels have, and which every family.
+OF_LABELS = ("accuracy", "macro_f1", "balanced_accuracy", "auroc", "nll")
+OF_ALL = ("ece", "ece_calibrated")
 # Errors and likelihoods are no shares of rows.
 AS_NUMBERS = ("ece", "ece_calibrated", "nll")
 

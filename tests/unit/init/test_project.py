@@ -42,7 +42,7 @@ def wanted(base: Path, /, *reference: Path, **changes: object) -> Wanted:
 def test_a_project_is_complete_and_nothing_is_staged(tmp_path: Path, base: Path, shop: Path) -> None:
     root = tmp_path / "new" / "project"
     said = list(create(root, wanted(base, shop)))
-    assert said[0] == "read 60 rows with 3 labels"
+    assert said[0] == "read 60 rows with 3 labels: account, delivery, money"
     assert not any("zero-shot" in line or "split column" in line for line in said)
     assert "finetide run" in said[-1]
     document = read_yaml(root / "params.yaml")
@@ -52,7 +52,7 @@ def test_a_project_is_complete_and_nothing_is_staged(tmp_path: Path, base: Path,
     assert [(file["path"], file["role"]) for file in window["files"]] == [("shop.csv", "reference")]
     assert (root / "data" / "mail" / "raw" / "shop.csv.dvc").is_file()
     assert (root / "approvals" / "mail" / ".gitkeep").is_file()
-    assert "MODEL_NAME" not in (root / "README.md").read_text() + (root / "prefect.yaml").read_text()
+    assert "MODEL_NAME" not in (root / "README.md").read_text() + (root / "params.yaml").read_text()
     assert run(root, "git", "diff", "--cached", "--name-only").stdout == ""
     checked = run(root, "finetide", "check")
     assert "✗" not in checked.stdout
@@ -118,7 +118,7 @@ def test_a_relative_folder_with_a_space_leaves_nothing_else(
     said = list(create(Path("new one"), wanted(base, shop)))
     assert said[-1] == "next: cd 'new one' && finetide run"
     assert sorted(path.name for path in (tmp_path / "new one").iterdir() if not path.name.startswith(".")) == [
-        "README.md", "approvals", "data", "dvc.yaml", "finetide.lock", "params.yaml", "prefect.yaml",
+        "README.md", "approvals", "data", "dvc.yaml", "finetide.lock", "params.yaml",
     ]  # fmt: skip
 
 

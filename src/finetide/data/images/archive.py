@@ -6,7 +6,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -95,6 +95,7 @@ def _folders(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name
         if len(PurePosixPath(path).parts) - skip < 2:
             problems.add(place, f"{shown(path)} lies in no label's folder")
     problems.raise_if_any()
+    _refuse_half_splits(members, name, skip)
     split = _are_splits({PurePosixPath(path).parts[skip] for path in members}, list(members), skip)
     for place, (path, info) in enumerate(members.items(), start=1):
         parts = PurePosixPath(path).parts[skip:]
@@ -117,6 +118,26 @@ def _are_splits(tops: set[str], paths: Sequence[str], skip: int) -> bool:
     """All folders at the top are called like splits, and labels lie below."""
     deep = all(len(PurePosixPath(path).parts) - skip > 2 for path in paths)
     return deep and all(top.lower() in SPLIT_FOLDERS for top in tops)
+
+
+def _refuse_half_splits(members: Collection[str], name: str, skip: int) -> None:
+    """Raises: DataError: labels lie below folders of which some are called like splits, and others are not."""
+    parts = [PurePosixPath(path).parts[skip:] for path in members]
+    tops = sorted({one[0] for one in parts})
+    sides = [top for top in tops if top.lower() in SPLIT_FOLDERS]
+    others = [top for top in tops if top.lower() not in SPLIT_FOLDERS]
+    if not sides or not others or not all(len(one) > 2 for one in parts if one[0] in tops):
+        return
+    below = {top: {one[1] for one in parts if one[0] == top} for top in tops}
+    for top in others:
+        if below[top] & set().union(*(below[side] for side in sides)):
+            near = nearest(top, list(SPLIT_FOLDERS))
+            raise DataError(
+                f"has a folder {shown(top)} beside {shown(sides[0])}, with the same labels in it: it is no split"
+                + (f", did you mean {near!r}?" if near else ""),
+                where=name,
+                fix=f"name it as one of {', '.join(SPLIT_FOLDERS)}; or, if these are labels, rename {shown(sides[0])}",
+            )  # fmt: skip
 
 
 def _listed(

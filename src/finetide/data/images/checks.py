@@ -23,6 +23,7 @@ class Images:
 
     noun = "image"
     quarantine: tuple[str, ...] = ("row_id", "file", "line", "reason", "name", "label", "fault")
+    one_label = True
 
     def __init__(self, params: ImageValidateParams, max_length: int) -> None:
         self._params, self._side = params, max_length

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,15 @@ from finetide.errors import DataError
 # The same for every member: equal folders give equal bytes.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 TABLES = (".csv", ".tsv")
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name of the file system can be written down."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def packed(given: Path, folder: Path) -> Path:
@@ -38,13 +48,17 @@ def packed(given: Path, folder: Path) -> Path:
 
 def _below(folder: Path) -> Iterator[tuple[str, Path]]:
     root = folder.resolve()
-    problems = Problems(str(folder), "cannot be packed", fix="replace the links by the files that they mean")
+    problems = Problems(
+        str(folder), "cannot be packed", fix="rename such files, and put the files themselves where links are"
+    )
     found = []
     for number, path in enumerate(sorted(folder.rglob("*")), start=1):
         inside = path.relative_to(folder)
         if any(part.startswith(".") for part in inside.parts):
             continue
-        if not path.resolve().is_relative_to(root):
+        if not is_utf8(inside.as_posix()):
+            problems.add(number, f"{shown(os.fsencode(inside).decode(errors='replace'))} has a name that is not UTF-8")
+        elif not path.resolve().is_relative_to(root):
             problems.add(number, f"{shown(inside.as_posix())} is a link that leads out of the folder")
         elif path.is_file():
             found.append((inside.as_posix(), path))
