@@ -216,7 +216,7 @@ CAUSES = [
            "--text", "$(touch ran)", "--label", "intent", "--base", "{folder}/micro-base"),
           odd_header, 0, ("read 90 rows with 3 labels", "next: cd"), start="empty",
           harmless=(".dvc", ".dvcignore", ".gitignore", "README.md", "approvals", "data", "dvc.yaml", "finetide.lock",
-                    "params.yaml", "prefect.yaml")),
+                    "params.yaml")),
     # Layer rules.
     refused("layer rule", "no regular expression", setting("train.phases.1.layers.0.match", "layer.(1"),
             f"{M}.train.phases[1].layers[0].match", "regular expression", "'layer.(1'"),

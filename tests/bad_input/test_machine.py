@@ -71,6 +71,7 @@ def test_a_limit_on_file_sizes(project: Path) -> None:
     assert tree(project) == before
 
 
+@pytest.mark.slow
 def test_a_terminal_without_our_signs(project: Path) -> None:
     done = finetide(project, "check", PYTHONIOENCODING="latin-1")
     assert done.returncode == 0, done.stderr

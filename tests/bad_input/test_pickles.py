@@ -97,7 +97,13 @@ def commands_for(name: str, bundle: Path, folder: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     "where",
-    ["micro-base", "project/serving", "project/data", pytest.param("project/artifacts", marks=pytest.mark.slow)],
+    [
+        "micro-base",
+        *(
+            pytest.param(place, marks=pytest.mark.slow)
+            for place in ("project/serving", "project/data", "project/artifacts")
+        ),
+    ],
 )
 def test_a_gadget_in_every_file_does_not_go_off(
     where: str, forks: Forks, starts: dict[str, Path], tmp_path: Path

@@ -48,9 +48,11 @@ def test_a_kill_at_a_random_time(number: int, known: Known, forks: Forks, tmp_pa
 @pytest.mark.parametrize(
     "point",
     [
-        "dvc.lock half",
         "ledger written",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("cache copy", "checkpoint kept", "alias begun")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("dvc.lock half", "cache copy", "checkpoint kept", "alias begun")
+        ),
     ],
 )
 def test_a_kill_at_a_point(point: str, known: Known, forks: Forks, tmp_path: Path) -> None:
@@ -61,6 +63,7 @@ def test_a_kill_at_a_point(point: str, known: Known, forks: Forks, tmp_path: Pat
     holds(found)
 
 
+@pytest.mark.slow
 def test_a_trial_sees_what_is_wrong(known: Known, forks: Forks, tmp_path: Path) -> None:
     """A harness that cannot fail shows nothing: another ending is noticed, and the project is kept to look at."""
     made, expected, _ = known
