@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-long lint audit docs causes faults resumes bench format constraints clean
+.PHONY: help setup run test test-slow test-long lint audit docs causes faults resumes screenshots bench format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -61,6 +61,9 @@ faults: $(READY) ## a thousand kills; goes on where docs/faults.jsonl ends, and 
 
 resumes: $(READY) ## 200 kills of trainings, resumed; goes on where docs/resumes.jsonl ends, and writes docs/resumes.md
 	@$(BIN)/python tests/faults/resumes.py --kills 200
+
+screenshots: $(READY) ## take the pictures of the dashboard from the run that tests/flows/test_up.py asserts (Chromium)
+	@FT_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q -m long tests/flows/test_up.py
 
 bench: $(READY) ## measure against peers on the same data; writes docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py

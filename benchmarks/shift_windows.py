@@ -37,6 +37,7 @@ from finetide.shift.measure import compare
 from finetide.shift.permute import adjusted, p_values
 from finetide.shift.sample import Champion, Sample
 from finetide.shift.texts import figures, unknown_tokens
+from tallies import lines
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -226,17 +227,6 @@ def tally(path: Path, nulls: int, power: int) -> None:
             found = {"key": key, **ours(window, seed), "rules": rules(window, seed)}
             stream.write(json.dumps(found) + "\n")
             stream.flush()
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """What was tallied; a last line that was torn by a kill is left out."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
 
 
 def tables(found: Sequence[dict[str, Any]]) -> str:

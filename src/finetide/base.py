@@ -57,8 +57,18 @@ def resolve(base: BaseParams, root: Path) -> Path:
 
 def needed(folder: Path) -> tuple[str, ...]:
     """The files that make a base: how it reads its inputs is a tokenizer's file or an image processor's."""
-    of_images = (folder / IMAGES).is_file() and not (folder / "tokenizer.json").exists()
-    return (WEIGHTS, "config.json", IMAGES if of_images else "tokenizer.json")
+    return (WEIGHTS, "config.json", IMAGES if of_images(folder) else "tokenizer.json")
+
+
+def of_images(folder: Path) -> bool:
+    """Whether it is a vision model: by its preprocessing, and where it has none by its config."""
+    if (folder / "tokenizer.json").exists():
+        return False
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        config = {}
+    return (folder / IMAGES).is_file() or (isinstance(config, dict) and "num_channels" in config)
 
 
 def positions(folder: Path) -> int | None:
@@ -107,7 +117,7 @@ def _locate(source: str, revision: str | None, root: Path) -> Path:
     if kind == "package":
         return _package_folder(name)
     if kind == "path":
-        folder = (root / name).resolve()  # an absolute name stays as it is
+        folder = (_home(root) / name).resolve()  # an absolute name stays as it is
         if not folder.is_dir():
             raise BaseModelError(
                 "no such folder",
@@ -121,6 +131,12 @@ def _locate(source: str, revision: str | None, root: Path) -> Path:
     raise BaseModelError(
         "must start with package:, path: or hub:", where="base.source", found=source, fix="e.g. path:models/my-bert"
     )
+
+
+def _home(root: Path) -> Path:
+    """Where relative paths begin: the project; of one in a worktree (lifecycle.isolate), that of the checkout."""
+    pointer = root / ".finetide" / "home"
+    return Path(pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else root
 
 
 def _package_folder(name: str) -> Path:
@@ -171,9 +187,9 @@ def _check_files(folder: Path) -> None:
         if not path.is_file():
             if name == WEIGHTS:
                 raise _no_weights(folder, pickles)
-            raise BaseModelError(
-                f"has no {name}", where=str(folder), fix="save the fast tokenizer and the config beside the weights"
-            )
+            beside = "image processor" if name == IMAGES else "fast tokenizer"
+            fix = f"save the {beside} and the config beside the weights"
+            raise BaseModelError(f"has no {name}", where=str(folder), fix=fix)
         # The hub's cache links into its own blobs folder; anything else that leads out of the folder is refused.
         if path.is_symlink() and not _inside_hub_cache(folder, path):
             raise BaseModelError("is a link that leads out of its folder", where=str(path), fix="copy the file here")
@@ -232,6 +248,8 @@ def _check_tokenizer(folder: Path) -> None:
         raise BaseModelError(f"is not valid JSON: {error}", where=str(path), fix=_AGAIN) from error
     if path.name == IMAGES and isinstance(found, dict):
         return
+    if path.name == IMAGES:
+        raise BaseModelError("is no JSON object", where=str(path), fix=_AGAIN)
     if not isinstance(found, dict) or "model" not in found:
         raise BaseModelError("is no tokenizer: it has no key 'model'", where=str(path), fix=_AGAIN)
 

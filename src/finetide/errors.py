@@ -111,6 +111,7 @@ _REFUSALS = {
 _MISTAKES = {
     errno.ENOTDIR: "a part of this path is a file: name another",
     errno.EISDIR: "this is a folder: name a file",
+    errno.EEXIST: "something else has this name: move it away",
 }
 
 

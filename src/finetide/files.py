@@ -113,7 +113,7 @@ def read_json(path: Path) -> Any:
     """Raises: IntegrityError when the file is not JSON (torn or edited by hand)."""
     try:
         return json.loads(path.read_bytes())
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(
             f"is not valid JSON: {error}", where=str(path), fix="restore the file, or run again what writes it"
         ) from error

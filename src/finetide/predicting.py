@@ -6,10 +6,12 @@ import csv
 import gzip
 import io
 import json
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +21,9 @@ from tqdm import tqdm
 from finetide.config.images import ImageColumnParams, ImageIngestParams
 from finetide.data.csv_text import csv_text
 from finetide.data.images.archive import SUFFIXES
+from finetide.data.images.pack import is_utf8, packed
 from finetide.data.images.reading import read
+from finetide.data.questions import squad
 from finetide.data.readers import HALF_CHARACTER
 from finetide.data.records import delimiter_of
 from finetide.data.text import nearest
@@ -29,8 +33,9 @@ from finetide.runtime import Prediction, Predictor
 
 AGAIN = "copy or download the file again; or give it the ending of what it is"
 CORRECT = "correct this line, or take it out"
-CHUNK_ROWS, CHUNK_IMAGES = 2048, 64
+CHUNK_ROWS, CHUNK_IMAGES, CHUNK_QUESTIONS = 2048, 64, 256
 ADDED = ("label", "score")
+QUESTION, ANSWER = ("question", "context"), ("answer", "start", "end", "score")
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 Row = dict[str, Any]
 
@@ -107,6 +112,64 @@ def predict_images(predictor: Predictor, source: Path, target: Path, *, scores: 
     return len(done)
 
 
+def predict_questions(
+    predictor: Predictor, source: Path, target: Path, *, columns: tuple[str, str] = QUESTION, prefix: str = ""
+) -> int:
+    """Write the rows of ``source``, or of SQuAD's JSON one row a question, with ``answer``, its ``start`` and ``end``
+    in the context (empty where there is no answer) and ``score``; returns the rows.
+
+    Args: columns: of the question and of its context.
+
+    Raises: InputError: an unknown format, no such file or column, or a column that would be overwritten. DataError: a
+    row that cannot be read, or asks nothing. ``target`` is then as it was.
+    """
+    _format(target)
+    if squad.SUFFIXES[0] in source.suffixes:
+        columns = QUESTION
+        names, rows = ["id", *QUESTION], _squad_rows(source)
+    else:
+        names, rows = _read(source)
+    for column in columns:
+        _question_column(names, column, source)
+    added = [f"{prefix}{name}" for name in ANSWER]
+    clash = sorted(set(names) & set(added))
+    if clash:
+        raise InputError(
+            f"has a column {clash[0]!r} already", where=str(source), fix="name the new ones apart: --prefix predicted_"
+        )
+    done: list[Row] = []
+    with tqdm(desc="answering", unit="question", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+        for chunk in _chunks(rows, CHUNK_QUESTIONS):
+            asked = [tuple(str(row[column] or "") for column in columns) for row in chunk]
+            for place, texts in enumerate(asked, start=len(done) + 1):
+                for column, text in zip(columns, texts, strict=True):
+                    if not text.strip():
+                        raise DataError(f"{column} is empty", where=f"{source}, row {place}", fix=CORRECT)
+            for row, found in zip(chunk, predictor.predict(asked), strict=True):
+                said = [found.text, found.start, found.end, found.score]
+                done.append({**row, **dict(zip(added, said, strict=True))})
+            bar.update(len(chunk))
+    _write(target, [*names, *added], done)
+    return len(done)
+
+
+def _squad_rows(source: Path) -> Iterator[Row]:
+    if not source.is_file():
+        raise InputError("no such file", where=str(source), fix="look at the name after --input")
+    for given in squad.read_squad(source, str(source), "auto", None):
+        yield {"id": given.id, "question": given.question, "context": given.context}
+
+
+def _question_column(names: Sequence[str], column: str, source: Path) -> None:
+    if column not in names:
+        near = nearest(column, names)
+        meant = f"; did you mean {near!r}?" if near else ""
+        raise InputError(
+            "has no such column", where=str(source), found=column,
+            fix=f"--question and --context with two of: {', '.join(names)}{meant}",
+        )  # fmt: skip
+
+
 def _labelled(predictor: Predictor, chunk: list[Row], source: Path) -> list[Prediction]:
     try:
         return predictor.predict([row["image"] for row in chunk])
@@ -122,8 +185,16 @@ def _labelled(predictor: Predictor, chunk: list[Row], source: Path) -> list[Pred
 def _images(source: Path) -> Iterator[Row]:
     """``name`` and ``image`` (a path, or bytes) of each."""
     if source.is_dir():
+        root = source.resolve()
         for path in sorted(source.rglob("*")):
             if path.is_file() and path.suffix.lower() in SUFFIXES:
+                name = path.relative_to(source).as_posix()
+                if not is_utf8(name):
+                    said = os.fsencode(name).decode(errors="replace")
+                    raise InputError("has a name that is not UTF-8", where=f"{source}: {said}", fix="rename it")
+                if not path.resolve().is_relative_to(root):
+                    fix = "put the image itself there"
+                    raise InputError("is a link that leads out of the folder", where=f"{source}: {name}", fix=fix)
                 yield {"name": path.relative_to(source).as_posix(), "image": path}
     elif not source.is_file():
         raise InputError("no such file", where=str(source), fix="look at the name after --input")
@@ -132,8 +203,10 @@ def _images(source: Path) -> Iterator[Row]:
     else:
         columns = ImageColumnParams(image="image", label="label", split=None, group=None)
         params = ImageIngestParams(columns=columns, encoding="auto")
-        for found in read(source, source.name, params, None):
-            yield {"name": found.name, "image": found.data}
+        with TemporaryDirectory() as scratch:
+            archive = packed(source, Path(scratch))  # of a manifest and its images
+            for found in read(archive, archive.name, params, None):
+                yield {"name": found.name, "image": found.data}
 
 
 def columns_of(source: Path) -> list[str]:

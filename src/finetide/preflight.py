@@ -12,7 +12,7 @@ from pathlib import Path
 from finetide import base
 from finetide.config.graph import stage_files, stage_names
 from finetide.config.load import PARAMS_FILE, check, model_names, read_yaml
-from finetide.config.params import ImageModelParams, ModelParams, Params
+from finetide.config.params import ImageModelParams, ModelParams, Params, QuestionModelParams
 from finetide.contracts.window import Window
 from finetide.data.expectations import check_suite
 from finetide.errors import ConfigError, FinetideError, IntegrityError, ProjectError
@@ -22,6 +22,7 @@ from finetide.registry import ledger, store
 from finetide.registry.alias import read_alias
 
 MIN_FREE_BYTES = 2 << 30
+AnyParams = ModelParams | ImageModelParams | QuestionModelParams
 
 
 class Mark(enum.Enum):
@@ -107,13 +108,17 @@ def _params(root: Path) -> str:
     return f"{len(parsed.models)} model(s): {', '.join(parsed.models)}"
 
 
-def _base(root: Path, name: str, params: ModelParams | ImageModelParams) -> str:
+def _base(root: Path, name: str, params: AnyParams) -> str:
     folder = base.resolve(params.base, root)
     base.check_length(folder, params.train.max_length, where=f"{PARAMS_FILE}: models.{name}.train.max_length")
+    if base.of_images(folder):
+        from finetide.images import check_processor
+
+        check_processor(folder)
     return f"{params.base.source}, sha256 {params.base.sha256[:12]}… as pinned"
 
 
-def _layers(root: Path, name: str, params: ModelParams | ImageModelParams) -> str:
+def _layers(root: Path, name: str, params: AnyParams) -> str:
     """The rules against the real model's parameters: the one check here that loads torch."""
     from finetide import tasks
     from finetide.config.train import Auto

@@ -7,7 +7,7 @@ named for type checkers only: this module imports without torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     import torch
 
     FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+    Scores = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
 class ModelSettings:
     """The values of params.yaml that shape a model, as plain values.
 
-    ``hidden``: sizes of the layers inside the head, () for a linear one; None: as the weights have it.
-    ``tokens``: words that the vocabulary gets, unless the weights come with them.
+    ``labels``: names of what the head gives. ``hidden``: sizes of the layers inside the head, () for a linear one;
+    None: as the weights have it. ``tokens``: words that the vocabulary gets, unless the weights come with them.
+    ``extra``: numbers that one family has, by name; empty: as the weights have them, or those of no settings.
+    ``augment``: how training inputs are changed at random, by name; no part of the model.
     """
 
     labels: tuple[str, ...]
@@ -33,6 +36,8 @@ class ModelSettings:
     dropout: float
     hidden: tuple[int, ...] | None = None
     tokens: tuple[str, ...] = ()
+    augment: tuple[tuple[str, float], ...] = ()
+    extra: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,10 @@ class Built:
 class Examples:
     """Rows turned into model inputs, not yet padded.
 
-    ``ids``: row ids; they travel with every row, and scores are joined on them.
-    ``lengths``: the cost of a row, for text its number of tokens.
-    ``targets``: index of the label, -1 where a row has none.
+    ``ids``: row ids; they travel with every row, and scores are joined on them. A row may have several examples, which
+    follow one another.
+    ``lengths``: the cost of an example, for text its number of tokens.
+    ``targets``: index of the label, -1 where a row has none; or several numbers an example.
     ``keys``: equal for equal inputs; empty where the inputs' ``repr`` is that.
     """
 
@@ -64,6 +70,16 @@ class Examples:
     def identities(self) -> Iterator[str]:
         """What tells the rows' inputs apart, one a row."""
         return iter(self.keys) if self.keys else (repr(item) for item in self.inputs)
+
+    def rows(self) -> list[list[int]]:
+        """Places of each row's examples, the rows in their order."""
+        found: list[list[int]] = []
+        for place, row_id in enumerate(self.ids):
+            if place and row_id == self.ids[place - 1]:
+                found[-1].append(place)
+            else:
+                found.append([place])
+        return found
 
 
 @dataclass(frozen=True)
@@ -88,7 +104,7 @@ class ExportSpec:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a bundle carries to prepare inputs as training did: ``content`` of its file ``name``.
+    """What a bundle carries to prepare inputs as training did: ``content`` of its file ``name``, and of ``more`` files.
 
     ``pad_token_id``: for bundle.json, None without a tokenizer. ``limit``: what a person should know of it, a sentence
     of the model card; ``stranger``: how the card calls an input of another kind, up to "something".
@@ -99,6 +115,10 @@ class Preprocessing:
     pad_token_id: int | None
     limit: str
     stranger: str
+    more: Mapping[str, bytes] = field(default_factory=dict)
+
+    def files(self) -> dict[str, bytes]:
+        return {self.name: self.content, **self.more}
 
 
 @dataclass(frozen=True)
@@ -112,12 +132,17 @@ class Anchors:
 
 
 class Trainable(Protocol):
+    """What the training loop needs of a task, or of another objective for the same weights."""
+
     """What the training loop needs of a task, or of another objective for the same weights.
 
-    ``draws``: whether `collate` gives other inputs for another seed.
+    ``metric``: what `score` gives, in words.
     """
 
-    draws: bool
+    metric: str
+
+    def draws(self, built: Built) -> bool:
+        """Whether `collate` gives other inputs for another seed."""
 
     def packs(self, built: Built) -> bool:
         """Whether `collate` can put several examples into one row of a batch without changing any output."""
@@ -140,13 +165,17 @@ class Trainable(Protocol):
         """  # fmt: skip
 
     def outputs(self, module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """What the model predicts, for a classifier logits of shape [batch, labels], float32."""
+        """What the model predicts, [batch, width] float32; for a classifier logits, one a label."""
 
     def loss(self, outputs: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Loss of each row, shape [batch], float32; the engine weighs and averages."""
 
     def score(self, outputs: torch.Tensor, examples: Examples) -> tuple[float, float]:
-        """Validation metric (0 to 1, more is better) and mean loss of all rows' ``outputs``, in their order."""
+        """Validation metric (0 to 1, more is better) and mean loss of all ``outputs``, in the order of the examples."""
+
+    def confidence(self, outputs: FloatArray, examples: Examples) -> tuple[Scores, Scores] | None:
+        """Of each row how probable its prediction is and whether it is right (1 or 0); None where that is no question.
+        """  # fmt: skip
 
 
 class Objective(Trainable, Protocol):
@@ -162,11 +191,12 @@ class Objective(Trainable, Protocol):
 class Task(Trainable, Protocol):
     """What a family supplies.
 
-    ``train_params``, ``evaluate_params``: its sections of params.yaml. ``measures``: of metrics.json, beside those of
-    every classifier.
+    ``one_label``: whether a row's answer is one of some labels. ``train_params``, ``evaluate_params``: its sections of
+    params.yaml. ``measures``: of metrics.json, beside those of every classifier.
     """
 
     name: str
+    one_label: bool
     train_params: type[Any]
     evaluate_params: type[Any]
     measures: tuple[str, ...]
@@ -177,8 +207,23 @@ class Task(Trainable, Protocol):
     def save(self, built: Built, folder: Path) -> None:
         """Write weights (safetensors), config, preprocessing and labels, so that `build` gives them back."""
 
+    def outcomes(self, rows: pd.DataFrame) -> tuple[str, ...]:
+        """`ModelSettings.labels` of a model of these labelled rows."""
+
     def encode(self, built: Built, rows: pd.DataFrame) -> Examples:
         """Rows (contracts.rows) → examples, in the same order."""
+
+    def scorable(self, built: Built, rows: pd.DataFrame) -> pd.DataFrame:
+        """``rows``, those as unlabelled whose label the model does not have."""
+
+    def said(self, outputs: FloatArray, examples: Examples) -> list[str] | list[int]:
+        """What a person would be told of each row: its prediction."""
+
+    def share_right(self, outputs: FloatArray, examples: Examples) -> tuple[float, int]:
+        """Share of the labelled rows that are right, 0 without any; and how many are labelled."""
+
+    def lost(self, built: Built, examples: Examples) -> str:
+        """What of the labelled examples cannot be learned, in a sentence; empty where there is nothing."""
 
     def features(self, module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """What the head sees, shape [batch, hidden], float32."""

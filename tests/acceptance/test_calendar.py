@@ -10,7 +10,7 @@ import pytest
 
 from finetide.registry import ledger
 from support.messages import rows, write_csv
-from support.project import MODEL, finetide, micro_project, run
+from support.project import MODEL, edit_params, finetide, micro_project, run
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +54,7 @@ def window_bytes(root: Path) -> bytes:
 def test_sixteen_days(tmp_path: Path) -> None:
     shop = write_csv(tmp_path / "shop.csv", rows(300, "shop", 1))
     root = micro_project(tmp_path, [shop])
+    edit_params(root, lambda params: params["train"].update(recipe="auto"))
     run(root, "git", "add", "-A")
     run(root, "git", "commit", "-qm", "the project as init wrote it")
     head = run(root, "git", "rev-parse", "HEAD").stdout

@@ -36,7 +36,7 @@ def test_from_a_folder_to_service_and_on(tmp_path: Path) -> None:
     micro_vision(tmp_path / "base", "ResNet")
     root = tmp_path / "project"
     wanted = Wanted("image-classification", MODEL, (folder,), (), COLUMNS, str(tmp_path / "base"), None)
-    assert "read 120 rows with 3 labels" in list(create(root, wanted))
+    assert "read 120 rows with 3 labels: bar, disc, ring" in list(create(root, wanted))
     edit_params(root, quick, MODEL)
     assert "✗" not in finetide(root, "check").stdout
     assert "v1 is in service" in finetide(root, "run").stdout

@@ -22,6 +22,7 @@ from typing import Any
 from docs.pages import Command
 from support.forked import Forks
 from support.project import edit_params, environment, quick
+from support.questions import quick as quick_questions
 
 # Speaks to the server below; without site, so that it starts in 20 ms.
 CLIENT = """#!{python} -ISB
@@ -42,6 +43,9 @@ COMMAND_SECONDS = 240
 
 def lenient(params: Any) -> None:
     """Quick, and a judge whom a random base satisfies: the pages are about what to type, not about accuracy."""
+    if params["task"] == "question-answering":
+        quick_questions(params)
+        return
     quick(params)
     params["shift"]["harmless_auc"] = 0.6
     params["judge"].update(floor=0.1, label_floor=0.0, non_inferiority_margin=0.5, slice_margin=1.0)

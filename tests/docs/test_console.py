@@ -17,7 +17,12 @@ from support.project import edit_params, environment
 
 HOW_TO = sorted(path.relative_to(DOCS).as_posix() for path in (DOCS / "how-to").glob("*.md"))
 # They run the whole pipeline anew; CI does.
-LONG = {"how-to/dvc-repro.md", "how-to/publish.md", "how-to/resume.md", "how-to/roll-back.md", "how-to/studies.md"}
+LONG = {
+    f"how-to/{name}.md"
+    for name in (
+        "approve", "dvc-repro", "label-requests", "publish", "questions", "resume", "roll-back", "studies",
+    )
+}  # fmt: skip
 # Of all console blocks on these pages, at most so many cannot run in a test, each with a reason beside it.
 MOST_NOT_RUN = 6
 

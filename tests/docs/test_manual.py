@@ -100,7 +100,7 @@ def test_every_output_of_a_stage_has_its_line() -> None:
 
 def test_every_file_that_init_writes_has_its_line() -> None:
     text = read("files.md")
-    for name in ("params.yaml", "dvc.yaml", "prefect.yaml", "finetide.lock", "data/MODEL/suite.json", "README.md",
+    for name in ("params.yaml", "dvc.yaml", "finetide.lock", "data/MODEL/suite.json", "README.md",
                  "data/MODEL/window.json", "approvals/MODEL/.gitkeep", ".dvcignore", ".dvc/config"):  # fmt: skip
         assert f"`{name}`" in text, name
 
@@ -156,7 +156,7 @@ def test_every_console_block_can_be_read() -> None:
     for path in PAGES:
         for block in blocks(path.relative_to(DOCS).as_posix()):
             for command in block.commands:
-                for verb in re.findall(r"^finetide ([a-z]+)", command.text):
+                for verb in re.findall(r"^finetide ([a-z]+(?:-[a-z]+)*)", command.text):
                     assert verb in cli.commands, command.at
                 for target in re.findall(r"^make ([a-z-]+)", command.text):
                     assert target in targets, command.at
@@ -169,9 +169,11 @@ def test_no_page_has_a_long_dash_or_names_a_machine() -> None:
         assert not re.search(r"/(home|root|Users|work)/\w", text), path
 
 
-def test_deployment_of_the_how_to_page_is_what_init_writes() -> None:
-    template = (ROOT / "src" / "finetide" / "init" / "templates" / "prefect.yaml").read_text(encoding="utf-8")
-    deployment = YAML(typ="safe").load(template)["deployments"][0]
-    assert deployment["schedules"][0]["cron"] == "15 3 * * *"
+def test_schedule_of_the_how_to_page_is_what_init_writes() -> None:
+    preset = YAML(typ="safe").load(
+        (ROOT / "src" / "finetide" / "init" / "presets" / "text-classification.yaml").read_text(encoding="utf-8")
+    )
+    assert preset["schedule"]["retrain"]["cron"] == "15 3 * * *"
+    assert (preset["schedule"]["timezone"], preset["schedule"]["monitor"]["every_minutes"]) == ("UTC", 15.0)
     assert "03:15 UTC" in read("how-to/schedule.md")
-    assert deployment["work_pool"]["name"] in read("how-to/schedule.md")
+    assert "every 15 minutes" in read("how-to/schedule.md")

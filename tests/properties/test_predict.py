@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from finetide.errors import FinetideError
 from finetide.predicting import predict_file
-from finetide.runtime.predictor import Prediction
+from finetide.runtime import Prediction
 from properties.tables import File, files, mutant, quick, sound_files
 
 Predict = Callable[[Path, Path], int]

@@ -9,6 +9,7 @@ roads against each other.
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import json
 import os
@@ -81,12 +82,19 @@ def warm() -> None:
 
 
 def _export_once() -> None:
-    """The exporter imports some five hundred modules and fills its caches on first use."""
+    """The exporter imports some five hundred modules and fills its caches on first use.
+
+    Its table of operators it builds anew for each export: here it is kept as well, a second saved in each run.
+    """
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
     from finetide import tasks
     from finetide.export import onnx_file
     from finetide.task import ModelSettings
     from support.micro import micro_base
 
+    kept = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+    ONNXRegistry.from_torchlib = kept  # type: ignore[method-assign,assignment]
     task = tasks.load("text-classification")
     with tempfile.TemporaryDirectory() as made:
         micro_base(Path(made) / "base", layers=1)

@@ -82,9 +82,15 @@ def promote(
     root: Path, content: str, *, trained: str | None = None, at: str = "2026-01-01T00:00:00+00:00"
 ) -> LedgerEntry:
     """Promote a bundle of this content, judged against today's champion, for the window as it is."""
+    return promote_made(root, *make_bundle(root / "artifacts" / content, content, trained=trained), content, at=at)
+
+
+def promote_made(
+    root: Path, bundle: Path, weights: Path, content: str = "this one", *, at: str = "2026-01-01T00:00:00+00:00"
+) -> LedgerEntry:
+    """`promote` for a bundle and weights that are there."""
     from finetide.registry import store
 
-    bundle, weights = make_bundle(root / "artifacts" / content, content, trained=trained)
     current = history.champion(ledger.read(root, MODEL))
     return service.promote(
         root,

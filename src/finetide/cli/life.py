@@ -1,9 +1,10 @@
-"""Verbs of the life cycle: advance, promote, rollback, exclude, history, approve, reject."""
+"""Verbs of the life cycle: advance, promote, rollback, exclude, history, why, approve, reject."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -87,17 +88,27 @@ def history(model: str | None, as_json: bool, at: str | None) -> None:
             click.echo(line)
 
 
+@click.command(cls=ExampleCommand, epilog="finetide why tickets")
+@click.argument("model")
+def why(model: str) -> None:
+    """One chain from rows to decision: files, what each stage found, what was decided, what is in service."""
+    from finetide.lifecycle.why import chain
+
+    root = find_project()
+    choose_models(root, model)
+    for line in chain(root, model):
+        click.echo(line)
+
+
 @click.command(cls=ExampleCommand, epilog='finetide approve tickets --why "new country, shift expected"')
 @click.argument("model")
 @click.option("--why", required=True, help="The reason, for the ledger.")
 @click.option("--who", help="Who decides; else git's user.")
 def approve(model: str, why: str, who: str | None) -> None:
     """Let exactly the present verdicts pass the gate."""
-    from finetide.lifecycle.conclude import decide
-
     root = find_project()
     choose_models(root, model)
-    click.echo(decide(root, model, "approved", why, who))
+    _decide(root, model, "approved", why, who)
 
 
 @click.command(cls=ExampleCommand, epilog='finetide reject tickets --why "the new labels are wrong"')
@@ -106,8 +117,21 @@ def approve(model: str, why: str, who: str | None) -> None:
 @click.option("--who", help="Who decides; else git's user.")
 def reject(model: str, why: str, who: str | None) -> None:
     """Record that the present verdicts shall not pass the gate."""
-    from finetide.lifecycle.conclude import decide
-
     root = find_project()
     choose_models(root, model)
-    click.echo(decide(root, model, "rejected", why, who))
+    _decide(root, model, "rejected", why, who)
+
+
+def _decide(root: Path, model: str, decision: Literal["approved", "rejected"], why: str, who: str | None) -> None:
+    """About the verdicts of a scheduled run that waits, if one does, which then goes on; else about those here."""
+    from finetide.lifecycle.conclude import decide
+    from finetide.lifecycle.waiting import place_of_decision
+    from finetide.operate.resume import resume
+
+    place = place_of_decision(root, model)
+    said = decide(place, model, decision, why, who)
+    if place == root:
+        click.echo(said)
+        return
+    click.echo(said.partition("; next: ")[0])
+    click.echo(resume(root, model, decision, why, who))

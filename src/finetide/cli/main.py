@@ -10,7 +10,10 @@ from io import TextIOWrapper
 import click
 
 from finetide import __version__
-from finetide.cli.life import advance, approve, exclude, history, promote, reject, rollback
+from finetide.cli.bases import base
+from finetide.cli.labels import label_requests
+from finetide.cli.life import advance, approve, exclude, history, promote, reject, rollback, why
+from finetide.cli.operate import down, up
 from finetide.cli.project import check, explain, init, report, run, stage, status
 from finetide.cli.serve import predict, sign, verify
 from finetide.cli.studies import compare, curve, layers, rate, seeds, tune
@@ -31,9 +34,10 @@ def cli() -> None:
 
 
 for command in (
-    init, check, explain, run, stage, status, report,
-    advance, promote, rollback, exclude, history, approve, reject,
-    predict, verify, sign,
+    init, base, check, explain, run, stage, status, report,
+    advance, promote, rollback, exclude, history, why, approve, reject,
+    up, down,
+    predict, verify, sign, label_requests,
     curve, compare, seeds, layers, tune, rate,
 ):  # fmt: skip
     cli.add_command(command)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from finetide.cli.shared import ExampleCommand, check_target, choose_models, find_project
-from finetide.errors import ProjectError
+from finetide.errors import InputError, ProjectError
 
 if TYPE_CHECKING:
     from finetide.runtime import Predictor
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     "source",
     required=True,
     type=click.Path(path_type=Path),
-    help="CSV, JSONL or Parquet; of images a file or a folder",
+    help="CSV, JSONL or Parquet; of images a file or a folder; of questions SQuAD's JSON, too",
 )
 @click.option("--output", "target", required=True, type=click.Path(path_type=Path), help="CSV, JSONL or Parquet")
 @click.option("--text", "text_column", help="Column with the text; else the one params.yaml names, else `text`.")
+@click.option("--question", "question_column", help="Column with the question; else as --text.")
+@click.option("--context", "context_column", help="Column with the context; else as --text.")
 @click.option("--scores", is_flag=True, help="Add one column a label, named like it, with its probability.")
 @click.option(
     "--prefix",
@@ -39,13 +41,24 @@ if TYPE_CHECKING:
 )
 @click.option("--graph", type=click.Choice(["auto", "fp32", "int8"]), default="auto", show_default=True)
 def predict(
-    model_or_bundle: str, source: Path, target: Path, text_column: str | None, scores: bool, prefix: str, graph: str
+    model_or_bundle: str,
+    source: Path,
+    target: Path,
+    text_column: str | None,
+    question_column: str | None,
+    context_column: str | None,
+    scores: bool,
+    prefix: str,
+    graph: str,
 ) -> None:
-    """Write the input rows plus `label` and `score`, by the model in service or by a bundle."""
-    from finetide.predicting import predict_file, predict_images
+    """Write the input rows plus `label` and `score`, by the model in service or by a bundle; of questions `answer`,
+    `start`, `end` and `score`."""
+    from finetide.predicting import predict_file, predict_images, predict_questions
     from finetide.runtime import load
 
     check_target(target)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError("is also the input", where=str(target), fix="name another file after --output")
     root = None
     if Path(model_or_bundle).is_dir():
         predictor = load(model_or_bundle, graph=graph)
@@ -62,6 +75,16 @@ def predict(
             f"{rows} images labelled by {version}bundle {predictor.hash[:12]} of {predictor.info.model} → {target}"
         )
         return
+    if predictor.inputs.key == "asked":
+        if scores:
+            raise InputError("answers have no labels to score", where="--scores", fix="leave it out")
+        columns = _question_columns(root, predictor.info.model, question_column, context_column)
+        rows = predict_questions(predictor, source, target, columns=columns, prefix=prefix)
+        version = _version(root, predictor) if root else ""
+        click.echo(
+            f"{rows} questions answered by {version}bundle {predictor.hash[:12]} of {predictor.info.model} → {target}"
+        )
+        return
     rows = predict_file(
         predictor, source, target, text_column=text_column, scores=scores, prefix=prefix,
         warn=lambda said: click.echo(f"warning: {said}", err=True),
@@ -76,6 +99,20 @@ def _version(root: Path, predictor: Predictor) -> str:
 
     alias = read_alias(root, predictor.info.model)
     return f"{alias.version}, " if alias is not None and alias.hash == predictor.hash else ""
+
+
+def _question_columns(root: Path | None, model: str, question: str | None, context: str | None) -> tuple[str, str]:
+    """As they are given, else as params.yaml names them."""
+    from finetide.config.load import model_names
+    from finetide.config.params import model_params
+    from finetide.config.questions import QuestionIngestParams
+
+    named = ("question", "context")
+    if root is not None and model in model_names(root):
+        ingest = model_params(root, model).ingest
+        if isinstance(ingest, QuestionIngestParams):
+            named = (ingest.columns.question, ingest.columns.context)
+    return question or named[0], context or named[1]
 
 
 def _text_column(root: Path, model: str, source: Path) -> str | None:

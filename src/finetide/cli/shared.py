@@ -59,6 +59,8 @@ def check_target(path: Path) -> None:
     """Raises: InputError when a file cannot be written there, before any work is done for it."""
     if path.is_dir():
         raise InputError("is a folder", where=str(path), fix="--output takes the name of a file")
+    if path.exists() and not path.is_file():
+        raise InputError("is no regular file", where=str(path), fix="--output takes the name of a file")
     for folder in path.parents:
         if folder.exists() and not folder.is_dir():
             raise InputError("is a file, and --output wants a folder there", where=str(folder), fix="name another")

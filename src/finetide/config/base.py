@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 # Names reach a shell through DVC's templating, and file names, tags and Prefect keys: nothing but these may pass.
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,39}$"
@@ -26,9 +26,23 @@ PATTERN_WORDS = {
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 OpenShare = Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)]
 Confidence = Annotated[float, Field(gt=0.5, lt=1.0, allow_inf_nan=False)]
-PositiveInt = Annotated[int, Field(ge=1)]
+# Above what any machine could do; a number beyond it is a slip of the pen.
+LARGEST = 10_000_000
+PositiveInt = Annotated[int, Field(ge=1, le=LARGEST)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+def _two_labels(labels: list[str]) -> list[str]:
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise ValueError(f"names {twice!r} twice")
+    if len(labels) < 2:
+        raise ValueError("must name at least two labels, or be null")
+    return labels
+
+
+Labels = Annotated[list[str], AfterValidator(_two_labels)]
 
 
 class Section(BaseModel):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from finetide.config.base import HASH_PATTERN, REVISION_PATTERN, SOURCE_PATTERN, Section
 
-TaskName = Literal["text-classification", "image-classification"]
+TaskName = Literal["text-classification", "image-classification", "question-answering"]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="seed of everything that uses chance")]
 
 

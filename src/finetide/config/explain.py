@@ -10,15 +10,23 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from finetide.config.base import LARGEST
 from finetide.config.params import OTHER_TASKS, ModelParams
 from finetide.config.train import AdaptPhase, AveragePhase, ProbePhase, SoupPhase, TunePhase
 from finetide.errors import InputError
 
 UNITS = {
     "_gib": "GiB",
+    "_minutes": "minutes",
+    "_seconds": "seconds",
+    "_hours": "hours",
     "_percent": "percent of the rows",
     "max_length": "tokens",
     "batch_tokens": "tokens",
+    "stride": "tokens",
+    "max_question": "tokens",
+    "max_answer": "tokens",
+    "min_context_length": "characters",
     "batch_images": "images",
     "zero_shot_examples": "images",
     "min_side": "pixels",
@@ -88,7 +96,7 @@ def unit(setting: Setting) -> str | None:
     if not re.search(r"number|integer", setting.type):
         return None
     last = setting.key.rpartition(".")[2]
-    if setting.task is not None and last == "max_length":
+    if setting.task == "image-classification" and last == "max_length":
         return "pixels"
     return next((said for ending, said in UNITS.items() if last == ending.lstrip("_") or last.endswith(ending)), None)
 
@@ -152,6 +160,6 @@ def _type(entry: dict[str, Any], definitions: dict[str, Any]) -> str:
     limits = [
         f"{sign} {entry[key]:.10g}"
         for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-        if key in entry
+        if key in entry and entry[key] != LARGEST
     ]
     return " ".join([str(entry.get("type", "list")), *limits])

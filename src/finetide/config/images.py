@@ -6,9 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from finetide.config.base import PositiveInt, Section, Share
+from finetide.config.base import Labels, PositiveInt, Section, Share
 from finetide.config.evaluate import MeasureParams
 from finetide.config.train import LearnParams
+
+# Of a factor: below 0 an image would turn into its negative.
+Range = Annotated[float, Field(ge=0.0, le=0.9, allow_inf_nan=False)]
 
 
 def cost(side: int) -> int:
@@ -35,7 +38,7 @@ class ImageIngestParams(Section):
 
 
 class ImageValidateParams(Section):
-    labels: list[str] | None = Field(description="allowed labels; null: those that the reference rows have")
+    labels: Labels | None = Field(description="allowed labels; null: those that the reference rows have")
     min_rows_per_label: PositiveInt = Field(description="fewer rows of a label than this is critical")
     min_side: PositiveInt = Field(description="an image with a side of fewer pixels is critical, as a broken one is")
     near_duplicate_similarity: Share = Field(
@@ -46,15 +49,34 @@ class ImageValidateParams(Section):
     )
 
 
+class AugmentParams(Section):
+    """Random changes of training images; with all of them 0 nothing is changed, and a frozen prefix can be kept."""
+
+    flip: Share = Field(description="share of the training images that are mirrored, left to right")
+    rotate: Annotated[float, Field(ge=0.0, le=180.0, allow_inf_nan=False)] = Field(
+        description="turned by up to so many degrees either way"
+    )
+    translate: Share = Field(description="moved by up to this share of a side, across and down")
+    scale: Range = Field(description="grown or shrunk by up to this share")
+    brightness: Range = Field(description="lightened or darkened by up to this share")
+    contrast: Range = Field(description="its contrast raised or lowered by up to this share")
+    erase: Share = Field(description="share of the training images that lose a rectangle of 2 to 20 % of their area")
+
+
 class ImageTrainParams(LearnParams):
     max_length: Annotated[int, Field(ge=8, le=1024)] = Field(
         description="side in pixels of the square that every image is brought to"
     )
+    augment: AugmentParams
     batch_images: PositiveInt = Field(description="images a forward pass; larger batches are accumulated")
 
     @property
     def batch_cost(self) -> int:
         return self.batch_images * cost(self.max_length)
+
+    @property
+    def drawn(self) -> tuple[tuple[str, float], ...]:
+        return tuple(sorted(self.augment.model_dump().items()))
 
 
 class ImageEvaluateParams(MeasureParams):

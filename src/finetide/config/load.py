@@ -23,7 +23,7 @@ def parse_yaml(text: str) -> Any:
     """Raises: YAMLError, with its place; only the parser in Python tells it, the quick one in C goes first."""
     try:
         return YAML(typ="safe").load(text)
-    except YAMLError:
+    except (YAMLError, RecursionError):
         return YAML(typ="safe", pure=True).load(StringIO(text))
 
 
@@ -64,7 +64,7 @@ def read_yaml(path: Path) -> Any:
             where=f"{path.name}, line {text[: error.position].count(chr(10)) + 1}",
             fix="take that character out",
         ) from error
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:  # a number of thousands of digits; brackets without end
         raise ConfigError(f"is not valid YAML: {error}", where=path.name, fix="mend it, or take it from git") from error
 
 

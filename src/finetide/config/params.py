@@ -17,6 +17,14 @@ from finetide.config.ingest import IngestParams
 from finetide.config.judge import JudgeParams
 from finetide.config.load import PARAMS_FILE, check, read_yaml
 from finetide.config.policy import PolicyParams
+from finetide.config.questions import (
+    QuestionEvaluateParams,
+    QuestionIngestParams,
+    QuestionJudgeParams,
+    QuestionTrainParams,
+    QuestionValidateParams,
+)
+from finetide.config.schedule import ScheduleParams
 from finetide.config.shift import ShiftParams
 from finetide.config.split import SplitParams
 from finetide.config.train import TrainParams
@@ -40,6 +48,7 @@ class ModelParams(Section):
     export: ExportParams
     judge: JudgeParams
     policy: PolicyParams
+    schedule: ScheduleParams
 
 
 class ImageModelParams(Section):
@@ -55,19 +64,41 @@ class ImageModelParams(Section):
     export: ExportParams
     judge: JudgeParams
     policy: PolicyParams
+    schedule: ScheduleParams
 
 
-OTHER_TASKS: dict[str, type[Section]] = {"image-classification": ImageModelParams}
+class QuestionModelParams(Section):
+    task: TaskName = Field(description="kind of model")
+    seed: Seed
+    base: BaseParams
+    ingest: QuestionIngestParams
+    validation: QuestionValidateParams = Field(alias="validate")
+    split: SplitParams
+    shift: ShiftParams
+    train: QuestionTrainParams
+    evaluate: QuestionEvaluateParams
+    export: ExportParams
+    judge: QuestionJudgeParams
+    policy: PolicyParams
+    schedule: ScheduleParams
+
+
+OTHER_TASKS: dict[str, type[Section]] = {
+    "image-classification": ImageModelParams,
+    "question-answering": QuestionModelParams,
+}
 # Text where nothing else is said, so that an unknown task is named as what is wrong.
 AnyModelParams = Annotated[
-    Annotated[ModelParams, Tag("policy-text")] | Annotated[ImageModelParams, Tag("policy-image")],
-    Discriminator(lambda value: "policy-image" if _is_image(value) else "policy-text"),
+    Annotated[ModelParams, Tag("policy-text")]
+    | Annotated[ImageModelParams, Tag("policy-image_classification")]
+    | Annotated[QuestionModelParams, Tag("policy-question_answering")],
+    Discriminator(lambda value: "policy-text" if (tag := _tag(value)) is None else tag),
 ]
 
 
-def _is_image(value: Any) -> bool:
+def _tag(value: Any) -> str | None:
     task = value.get("task") if isinstance(value, dict) else getattr(value, "task", None)
-    return task in OTHER_TASKS
+    return f"policy-{task.replace('-', '_')}" if isinstance(task, str) and task in OTHER_TASKS else None
 
 
 class Params(Section):
@@ -75,6 +106,6 @@ class Params(Section):
     models: dict[ModelName, AnyModelParams] = Field(min_length=1)
 
 
-def model_params(root: Path, model: str) -> ModelParams | ImageModelParams:
+def model_params(root: Path, model: str) -> ModelParams | ImageModelParams | QuestionModelParams:
     """All settings of one model. Raises: ConfigError with every problem of params.yaml."""
     return check(read_yaml(root / PARAMS_FILE), Params, file=PARAMS_FILE).models[model]

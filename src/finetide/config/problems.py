@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
@@ -68,6 +69,8 @@ def _fault(problem: Any) -> str:
 
 
 def _shown(kind: str, found: Any) -> str:
+    if isinstance(found, date):
+        return f" (found {found.isoformat()})"
     if isinstance(found, dict) or (isinstance(found, list) and kind not in _KINDS):
         return ""
     text = _AS_WRITTEN.get(repr(found), repr(found))
@@ -104,7 +107,8 @@ def _nearest(key: str, way: list[Any], model: type[BaseModel]) -> str:
     """The nearest key anywhere below ``model``; else those that are known at this place."""
     schema = model.model_json_schema(by_alias=True)
     shapes = [schema, *schema.get("$defs", {}).values()]
-    near = get_close_matches(key, sorted({name for shape in shapes for name in shape.get("properties", {})}), n=1)
+    known = {name for shape in shapes for name in shape.get("properties", {})} - {key}  # there it is right, not here
+    near = get_close_matches(key, sorted(known), n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
     here = _at(schema, way)

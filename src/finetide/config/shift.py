@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from finetide.config.base import Positive, PositiveInt, Section, Share
+
+
+class RecipeParams(Section):
+    """What training does about a shift, by its causes. Followed where train.recipe is auto."""
+
+    weight_clip: Annotated[float, Field(ge=1.0, allow_inf_nan=False)] = Field(
+        description="reference rows that look like incoming ones weigh more in training: between 1/this and this; 1: "
+        "all alike"
+    )
+    min_overlap: Share = Field(
+        description="weights are of use while the weighted reference rows count as at least this share of themselves "
+        "(effective sample size); below it, labels are asked for"
+    )
+    rate_factor: Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] = Field(
+        description="of the tune phases' learning rate where inputs moved and training starts from the champion"
+    )
+    adapt_epochs: Annotated[int, Field(ge=0)] = Field(
+        description="passes over the incoming texts, labelled or not, before the labels are learned, where inputs "
+        "moved; 0: none"
+    )
+    adapt_min_rows: PositiveInt = Field(description="fewer incoming rows than this: no such passes")
+    ask_labels: PositiveInt = Field(description="rows that are asked for where labels are needed")
+    forgetting_margin: Share = Field(
+        description="accuracy on reference validation rows that training may lose against the champion; beyond it "
+        "the weights go back towards the champion's"
+    )
 
 
 class ShiftParams(Section):
@@ -21,6 +47,11 @@ class ShiftParams(Section):
     harmless_auc: Share = Field(description="a significant shift with a domain AUC below this is harmless")
     halt_auc: Share = Field(description="a domain AUC from this on halts when too few incoming rows are labelled")
     min_labelled_share: Share = Field(description="share of labelled incoming rows below which halt_auc applies")
+    harmless_drop: Share | None = Field(
+        description="however far inputs moved, a shift is harmless if labelled incoming rows say, at 95 %, that the "
+        "champion lost less accuracy than this; asked where min_labelled_share of them is labelled; null: never"
+    )
+    recipe: RecipeParams
 
     @property
     def alpha(self) -> float:

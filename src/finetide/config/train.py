@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -28,6 +29,7 @@ from finetide.config.base import (
 
 MaxLength = Annotated[int, Field(ge=8, le=8192)]
 Replay = Share
+Follow = Literal["auto", "off"]
 
 
 class LayerRule(Section):
@@ -274,13 +276,17 @@ class LearnParams(Section):
         description="disk for activations of frozen blocks, which then run once and not in every epoch; 0: none"
     )
     replay: Replay = Field(description="share of the reference training rows that are mixed with the incoming ones")
+    recipe: Follow = Field(
+        description="auto: training follows what the shift stage advises by the causes it found (recipe.json); off: it "
+        "takes the phases as they are"
+    )
     checkpoint_every_steps: PositiveInt = Field(description="a killed run loses at most this much work")
     phases: list[Phase] = Field(min_length=1, description="run in order; the best on validation is kept")
 
     @property
+    @abstractmethod
     def batch_cost(self) -> int:
         """What a forward pass may cost, in the unit of `finetide.task.Examples.lengths`."""
-        raise NotImplementedError
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -288,8 +294,28 @@ class LearnParams(Section):
         return ()
 
     @property
+    def drawn(self) -> tuple[tuple[str, float], ...]:
+        """How training inputs are changed at random, for `finetide.task.ModelSettings.augment`."""
+        return ()
+
+    @property
     def packs(self) -> str:
         return "never"
+
+    @property
+    def extra(self) -> dict[str, float]:
+        """`finetide.task.ModelSettings.extra`."""
+        return {}
+
+    @model_validator(mode="after")
+    def _recipe_can_be_followed(self) -> Self:
+        if self.recipe == "auto" and self.replay == 0:
+            raise ValueError("recipe: auto weighs reference rows, and replay: 0.0 leaves none; raise it, or write off")
+        if self.recipe == "auto" and self.start == "scratch":
+            raise ValueError(
+                "recipe: auto builds on what base and champion know; with start: scratch write recipe: off"
+            )
+        return self
 
     @model_validator(mode="after")
     def _probe_fits_the_head(self) -> Self:

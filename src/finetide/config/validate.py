@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
-from finetide.config.base import PositiveInt, Section, Share
+from finetide.config.base import Labels, PositiveInt, Section, Share
 
 
 class ValidateParams(Section):
-    labels: list[str] | None = Field(description="allowed labels; null: those that the reference rows have")
+    labels: Labels | None = Field(description="allowed labels; null: those that the reference rows have")
     min_rows_per_label: PositiveInt = Field(description="fewer rows of a label than this is critical")
     min_text_length: PositiveInt = Field(description="a text of fewer characters is a warning")
     near_duplicate_similarity: Share = Field(

@@ -2,10 +2,12 @@
 
 The bundle's hash is the SHA-256 of manifest.json; version and champion refer to it. Files::
 
-    model.onnx           fp32 graph (input_ids, attention_mask int64, or pixel_values float32 → logits float32)
+    model.onnx           fp32 graph (input_ids, attention_mask int64, or pixel_values float32 → logits float32; of
+                         questions token_type_ids too, and logits [batch, length, 2] of start and end)
     model.int8.onnx      only if its own gate passed
     tokenizer.json       of text: Hugging Face tokenizers file, without truncation or padding baked in
     image.json           of images: how one becomes a tensor (finetide.images.Spec)
+    reading.json         of questions: how contexts are cut and answers chosen (finetide.spans.Reading)
     bundle.json          BundleInfo
     card.md              model card
     examples.json        reference inputs and outputs that `verify` replays
@@ -24,7 +26,7 @@ INFO_FILE = "bundle.json"
 
 class BundleInfo(Contract):
     """What the runtime needs besides the graph. ``inputs``: names of the graph's inputs, in order. ``max_length``:
-    tokens of a text, or pixels of a side; ``pad_token_id``: null without a tokenizer."""
+    tokens of a text or a window, or pixels of a side; ``pad_token_id``: null without a tokenizer."""
 
     schema_version: Literal[1] = 1
     model: str
@@ -54,10 +56,19 @@ class ImageExample(Contract):
     logits: tuple[float, ...]
 
 
+class QuestionExample(Contract):
+    """``asked``: question and context. ``label``: the answer, empty where there is none. ``logits``: the sums of both
+    logits of the best span, and of no answer."""
+
+    asked: dict[Literal["question", "context"], str]
+    label: str
+    logits: tuple[float, ...]
+
+
 class Examples(Contract):
     schema_version: Literal[1] = 1
     max_abs_error: float
-    examples: tuple[Example, ...] | tuple[ImageExample, ...]
+    examples: tuple[Example, ...] | tuple[ImageExample, ...] | tuple[QuestionExample, ...]
 
 
 class Manifest(Contract):

@@ -8,7 +8,16 @@ from finetide.contracts.base import Contract
 from finetide.contracts.window import Window
 
 Event = Literal[
-    "promoted", "rejected", "not-needed", "halted", "approved", "refused", "rolled-back", "withdrawn", "excluded"
+    "promoted",
+    "rejected",
+    "not-needed",
+    "postponed",
+    "halted",
+    "approved",
+    "refused",
+    "rolled-back",
+    "withdrawn",
+    "excluded",
 ]
 
 

@@ -6,8 +6,8 @@
 ``label``   string or null (incoming rows may lack it)
 ``split``   what the user's split column says (train, validation, test) or null; after the split stage: never null
 ``group``   the user's group column as string, or null
-The family adds its payload, for text classification ``text``. A payload that is no words has the columns ``digest``
-(equal where the content is the same) and ``name`` (what a person reads of a row).
+The family adds its payload, for text classification ``text``. A payload that is no words, or more than words, has the
+columns ``digest`` (equal where the content is the same) and ``name`` (what a person reads of a row).
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ def content_columns(columns: Iterable[str]) -> list[str]:
     """Those that say what a row holds, and by which rows are told apart."""
     names = list(columns)
     return ["digest"] if "digest" in names else [name for name in names if name not in ROW_COLUMNS]
+
+
+def said_columns(columns: Iterable[str]) -> list[str]:
+    """Those with words of a person, in the order in which they are read; none where a payload is no words."""
+    names = list(columns)
+    return [name for name in ("text", "question", "context") if name in names]
 
 
 def shown_columns(columns: Iterable[str]) -> list[str]:

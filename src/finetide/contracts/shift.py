@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from finetide.contracts.base import Contract
 
 ShiftWord = Literal["none", "harmless", "adapt", "halt", "cannot-tell"]
+# The test of what the champion gets right on either side; its effect is what was lost.
+ACCURACY = "champion's accuracy"
 Cause = Literal["covariate", "label", "concept", "new-labels"]
 
 
@@ -92,7 +96,9 @@ class AccuracyEstimate(Contract):
 
 class ShiftVerdict(Contract):
     """``p`` is the combined p-value at ``alpha``. ``sentence`` says the verdict as a person would; ``reasons`` has a
-    line for each cause. ``rows_needed``: incoming rows that would do where the verdict is cannot-tell."""
+    line for each cause. ``rows_needed``: incoming rows that would do where the verdict is cannot-tell. ``overlap``: the
+    share of themselves that the reference rows count as once they are weighted to look like incoming ones (Kish's
+    effective sample size); near 0 hardly any looks like them."""
 
     schema_version: Literal[1] = 1
     verdict: ShiftWord
@@ -112,12 +118,45 @@ class ShiftVerdict(Contract):
     slices: tuple[ShiftSlice, ...]
     labels: tuple[LabelShare, ...]
     accuracy: AccuracyEstimate | None
+    overlap: float | None = None
+
+
+StepKind = Literal["prior-correction", "grow-head", "adapt", "weigh", "lower-rate", "blocks", "labels"]
+
+
+class RecipeStep(Contract):
+    """One thing that the causes ask for, and why."""
+
+    kind: StepKind
+    reason: str
 
 
 class Recipe(Contract):
-    """What train does with the verdict. ``replay`` is the share of reference training rows mixed in (1.0: all)."""
+    """What train does with the verdict. ``replay`` is the share of reference training rows mixed in (1.0: all).
+
+    The other fields are followed only where ``followed`` says so (params.yaml, train.recipe). ``start``: the champion's
+    weights, whatever the window says. ``priors``: of each label its frequency among incoming rows by that among
+    reference rows, for a correction without training. ``weight_clip``: weights of reference rows lie between 1/this and
+    this; 1: all alike. ``rate_factor``: of the tune phases' learning rate. ``adapt_epochs``: passes over the incoming
+    texts before the phases. ``blocks``: which ones a hint to ``auto`` names. ``forgetting_margin``: accuracy on
+    reference validation rows that may be lost against the champion; null: not looked at.
+    """
 
     schema_version: Literal[1] = 1
     verdict: ShiftWord
     replay: float
     reason: str
+    followed: bool = False
+    steps: tuple[RecipeStep, ...] = ()
+    start: Literal["window", "champion"] = "window"
+    priors: dict[str, float] = Field(default_factory=dict)
+    weight_clip: float = 1.0
+    rate_factor: float = 1.0
+    adapt_epochs: int = 0
+    blocks: Literal["early", "late"] | None = None
+    forgetting_margin: float | None = None
+
+    @property
+    def corrects(self) -> bool:
+        """Whether train tries the champion's weights with new priors first."""
+        return self.followed and any(step.kind == "prior-correction" for step in self.steps)

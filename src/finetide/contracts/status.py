@@ -9,7 +9,9 @@ from pydantic import Field
 from finetide.contracts.base import Contract
 from finetide.contracts.metrics import Measure
 
-Outcome = Literal["promoted", "rejected", "not-needed", "halted", "failed", "stale", "never-run", "running", "ready"]
+Outcome = Literal[
+    "promoted", "rejected", "not-needed", "postponed", "halted", "failed", "stale", "never-run", "running", "ready"
+]  # fmt: skip
 
 
 FiguresOf = Literal["in-service", "challenger", "rejected", "withdrawn", "earlier-run"]
@@ -58,6 +60,7 @@ class ModelStatus(Contract):
     stages: dict[str, StageStatus]
     figures: FiguresStatus | None = None
     suspect_labels: int | None = None
+    waiting: str | None = None
 
 
 class Status(Contract):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from finetide.contracts.base import Contract
+from finetide.contracts.shift import StepKind
 from finetide.contracts.window import Start
 
 
@@ -14,7 +15,7 @@ class PhaseReport(Contract):
     e.g. which precision and why, which L2 won, why the phase ended."""
 
     index: int
-    kind: Literal["probe", "tune", "adapt", "average", "soup"]
+    kind: Literal["probe", "tune", "adapt", "average", "soup", "correct"]
     steps: int
     epochs: float
     rows_seen: int
@@ -25,8 +26,29 @@ class PhaseReport(Contract):
     decisions: tuple[str, ...]
 
 
+class FollowedStep(Contract):
+    """What became of a step of the recipe. ``kept``: whether the result has it; null where it changes no weight."""
+
+    kind: StepKind
+    kept: bool | None
+    said: str
+
+
+class Forgetting(Contract):
+    """Validation accuracy by role of the champion, of what training came to and of what is kept, which has ``share`` of
+    the champion's weights. ``margin`` is what reference rows may lose."""
+
+    margin: float
+    share: float
+    champion: dict[str, float]
+    trained: dict[str, float]
+    kept: dict[str, float]
+    said: str
+
+
 class TrainingReport(Contract):
-    """``kept`` names the phase whose weights are the result: the best on validation, the earlier one on a tie."""
+    """``kept`` names the phase whose weights are the result: the best on validation, the earlier one on a tie.
+    ``followed`` and ``forgetting`` are of the recipe, where training follows one."""
 
     schema_version: Literal[1] = 1
     labels: tuple[str, ...]
@@ -40,3 +62,5 @@ class TrainingReport(Contract):
     weights_sha256: str
     frozen_proof: dict[str, str]
     precision: str
+    followed: tuple[FollowedStep, ...] = ()
+    forgetting: Forgetting | None = None

@@ -53,7 +53,12 @@ LIBRARIES = {
     "transformers": "transformers",
 }
 # Modules that find a family's part by its name, each with the table that says where it is.
-TABLES = {"finetide.tasks": "FAMILIES", "finetide.data.kinds": "KINDS", "finetide.runtime.inputs": "INPUTS"}
+TABLES = {
+    "finetide.tasks": "FAMILIES",
+    "finetide.data.kinds": "KINDS",
+    "finetide.evaluation.kinds": "KINDS",
+    "finetide.runtime.inputs": "INPUTS",
+}
 # They draw progress, and no number.
 HARMLESS = frozenset({"tqdm", "rich"})
 

@@ -29,6 +29,8 @@ from finetide.errors import BusyError, FinetideError, MachineError, ProjectError
 
 PR_SET_PDEATHSIG = 1
 ORPHANED = 143
+# A child that got SIGKILL, as Python and as a shell tell it.
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 RUN_PID = "FINETIDE_RUN"
 KILL_AFTER_SECONDS = 10
 Line = Callable[[str], None]
@@ -195,9 +197,20 @@ def checked(
 ) -> str:
     """Like `call`; raises ToolError with what DVC printed when it fails, MachineError when the machine refused."""
     outcome = call(root, arguments)
+    if outcome.code in KILLED:
+        raise killed(f"`dvc {' '.join(arguments)}`", str(root))
     if outcome.code != 0:
         raise failure(f"`dvc {' '.join(arguments)}` failed:\n{outcome.output.strip()}", str(root), fix)
     return outcome.output
+
+
+def killed(what: str, where: str | None) -> MachineError:
+    """Of a child that got SIGKILL, which nothing can answer."""
+    return MachineError(
+        f"{what} was killed (signal 9), by hand or because memory ran out", where=where,
+        fix="run this again: finished stages are kept. If it happens again, ask the system log whether memory ran out, "
+        "and lower batch_tokens, batch_images or batch_rows in params.yaml",
+    )  # fmt: skip
 
 
 def failure(said: str, where: str | None, fix: str | None) -> FinetideError:
@@ -287,6 +300,9 @@ def _is_json(path: Path) -> bool:
 def _is_lock(path: Path) -> bool:
     try:
         document = YAML(typ="safe", pure=True).load(StringIO(path.read_text(encoding="utf-8")))
-    except (YAMLError, UnicodeDecodeError):
+    except (YAMLError, ValueError, RecursionError):
         return False
-    return isinstance(document, dict) and document.get("schema") == "2.0"
+    if not isinstance(document, dict) or document.get("schema") != "2.0":
+        return False
+    stages = document.get("stages", {})
+    return isinstance(stages, dict) and all(isinstance(entry, dict) for entry in stages.values())

@@ -1,6 +1,6 @@
 """Seconds, hosts and run ids: everything that may differ between two equal runs lives here and in no output.
 
-One JSON line an event in ``.finetide/journal/MODEL.jsonl``. A torn last line (a kill) is skipped by the reader.
+One JSON line an event in ``.finetide/journal/MODEL.jsonl``. A line that is torn (a kill) or none of ours is skipped.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ def append(root: Path, model: str, **event: Any) -> None:
 def read(root: Path, model: str) -> list[dict[str, Any]]:
     """All events, oldest first; empty without a journal."""
     try:
-        lines = path_of(root, model).read_text(encoding="utf-8").splitlines()
+        lines = path_of(root, model).read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
     events = []
     for line in lines:
         try:
-            events.append(json.loads(line))
-        except ValueError:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(event, dict):
+            events.append(event)
     return events
 
 

@@ -67,10 +67,13 @@ def _differences(parts: list[Any]) -> Iterator[str]:
 
 
 def modified(root: Path, stages: Iterable[str]) -> bool:
-    """Whether a setting, the code or a file that one of ``stages`` reads has changed; not whether one is missing."""
+    """Whether a setting, the code or a file that one of ``stages`` reads has changed; not whether one is missing, nor
+    whether an output was altered, which DVC mends."""
     status: dict[str, Any] = dvc.json_output(root, ["status", "--json", *stages])
-    found = [part["changed deps"] for parts in status.values() for part in parts if "changed deps" in part]
-    return "modified" in json.dumps(found)
+    parts = [part for found in status.values() for part in found if isinstance(part, dict)]
+    outputs = {path for part in parts for path in part.get("changed outs", {})}
+    deps = [item for part in parts for item in part.get("changed deps", {}).items() if item[0] not in outputs]
+    return "modified" in json.dumps(deps)
 
 
 def run_stage(root: Path, address: str, *, on_line: dvc.Line | None = None) -> StageRun:
@@ -93,6 +96,9 @@ def run_stage(root: Path, address: str, *, on_line: dvc.Line | None = None) -> S
     ]
     if failed:
         return StageRun(address, "failed", seconds, int(failed[-1]["exit"]), str(failed[-1]["error"]))
+    if outcome.code in dvc.KILLED or f"exited with {dvc.KILLED[1]}" in outcome.output:
+        gone = dvc.killed(f"stage {name}" if outcome.code not in dvc.KILLED else f"`dvc repro -s {address}`", None)
+        return StageRun(address, "failed", seconds, gone.exit_code, str(gone))
     tail = "\n".join(outcome.output.splitlines()[-15:])
     error = dvc.failure(f"`dvc repro -s {address}` failed:\n{tail}", None, None)
     return StageRun(address, "failed", seconds, error.exit_code, str(error))

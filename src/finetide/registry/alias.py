@@ -18,8 +18,10 @@ def alias_path(root: Path, model: str) -> Path:
 def read_alias(root: Path, model: str) -> Alias | None:
     """None before the first promotion. Raises: IntegrityError when it is torn."""
     path = alias_path(root, model)
-    if not path.is_file():
+    if not path.exists():
         return None
+    if not path.is_file():
+        raise IntegrityError("is no file", where=str(path), fix=f"move it away; finetide run {model} writes it anew")
     try:
         return Alias.read(path)
     except IntegrityError as error:

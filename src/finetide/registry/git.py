@@ -103,11 +103,21 @@ class Repository:
         return call(self.folder, ["config", "--get", key]).out.decode(errors="replace").strip()
 
 
+def _git_above(folder: Path) -> Path | None:
+    """The ``.git`` of the folder or of the nearest one above."""
+    return next((path / ".git" for path in (folder, *folder.resolve().parents) if (path / ".git").exists()), None)
+
+
 def open_repository(folder: Path) -> Repository:
     """Raises: ProjectError when git is missing, or ``folder`` is not in the work tree of a repository."""
     if not folder.is_dir():
         raise ProjectError("no such folder", where=str(folder))
     outcome = call(folder, ["rev-parse", "--is-inside-work-tree", "--show-prefix"])
+    if "not a git repository" in outcome.err and (found := _git_above(folder)):
+        raise ToolError(
+            "git does not take this for a repository any more", where=str(found), fix="mend it: `git fsck` says more; "
+            "HEAD, config and refs must be there and whole",
+        )  # fmt: skip
     if "not a git repository" in outcome.err or outcome.out.startswith(b"false"):
         raise ProjectError("is not in a git repository", where=str(folder), fix="run `git init` here")
     if outcome.code != 0:

@@ -262,5 +262,7 @@ def _message(entry: LedgerEntry) -> bytes:
 
 
 def _plain(text: str) -> str:
-    """Text that UTF-8 can hold: arguments of a command line may carry undecodable bytes as lone surrogates."""
-    return text.encode("utf-8", errors="replace").decode()
+    """One line of text that UTF-8 can hold and a terminal can show: arguments of a command line may carry undecodable
+    bytes as lone surrogates, line breaks and escape codes."""
+    sane = text.encode("utf-8", errors="replace").decode()
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in sane).split())

@@ -16,7 +16,10 @@ from finetide.registry.names import check_model
 # What finetide.data reads; a test compares. Parquet is packed inside: a second packing around it is not read.
 TEXT_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson"), (".parquet", ".pq")
 # Task → what its files end in besides.
-OTHER_SUFFIXES = {"image-classification": (".zip", ".npz", "-ubyte", "-ubyte.gz")}
+OTHER_SUFFIXES = {
+    "image-classification": (".zip", ".npz", "-ubyte", "-ubyte.gz"),
+    "question-answering": (".json", ".json.gz"),
+}
 _NOT_DATA = (".dvc", ".tmp", ".part", "~")  # DVC's pointers, downloads under way, editors' backups
 
 
@@ -42,7 +45,7 @@ def listing(folder: Path) -> list[str]:
 
     Raises: DataError for a file that is neither data nor known not to be: leaving it out silently would lose rows.
     """
-    names = sorted(path.relative_to(folder).as_posix() for path in _candidates(folder))
+    names = sorted(path.relative_to(folder).as_posix() for path in candidates(folder))
     other = other_suffixes(folder)
     for name in names:
         if not is_supported(name, other):
@@ -89,6 +92,10 @@ def _check(folder: Path, file: Path, earlier: str | None) -> str:
         if file.exists():
             raise DataError("is not a file", where=str(file), fix="name the files in it one by one")
         raise DataError("no such file", where=str(file), fix="check the path; it starts in the folder you are in")
+    if not file.name.isprintable():
+        raise DataError(
+            "has a line break or another control character in its name", where=repr(str(file)), fix="rename it"
+        )
     other = other_suffixes(folder)
     if file.name.startswith(".") or not is_supported(file.name, other):
         raise _unsupported(file, other, fix="convert it, e.g. to CSV in UTF-8")
@@ -102,7 +109,8 @@ def _check(folder: Path, file: Path, earlier: str | None) -> str:
     return sha256
 
 
-def _candidates(folder: Path) -> Iterator[Path]:
+def candidates(folder: Path) -> Iterator[Path]:
+    """Files below ``folder`` that may be data: no hidden ones, no downloads under way, no pointers of DVC."""
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if not hidden and not path.name.endswith(_NOT_DATA) and path.is_file():

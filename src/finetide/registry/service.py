@@ -20,7 +20,7 @@ from finetide.registry.history import Entries
 from finetide.registry.ledger import Draft
 from finetide.registry.window import read_window, recompute, scan, window_path
 
-Recordable = Literal["rejected", "not-needed", "halted", "approved", "refused"]
+Recordable = Literal["rejected", "not-needed", "postponed", "halted", "approved", "refused"]
 
 
 def promote(

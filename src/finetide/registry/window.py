@@ -42,8 +42,10 @@ def read_window(root: Path, model: str) -> Window:
     return window
 
 
-def first_window(root: Path, model: str, *, reference: Sequence[Path], incoming: Sequence[Path]) -> Window:
-    """Copy the files into ``raw`` and write the first window: no champion, training from the base.
+def first_window(
+    root: Path, model: str, *, reference: Sequence[Path], incoming: Sequence[Path], start: Start = "base"
+) -> Window:
+    """Copy the files into ``raw`` and write the first window: no champion.
 
     Raises: DataError for a bad file, or one given in both roles; ProjectError when there is a window already.
     """
@@ -58,7 +60,7 @@ def first_window(root: Path, model: str, *, reference: Sequence[Path], incoming:
     roles: dict[str, AnyRole] = {file.name: "incoming" for file in incoming}
     window = Window(
         model=model,
-        start="base",
+        start=start,
         champion=None,
         files=tuple(_file(name, sha256_file(folder / name), roles.get(name, "reference")) for name in names),
     )

@@ -16,7 +16,7 @@ from finetide.config.train import LearnParams
 from finetide.contracts.shift import Recipe
 from finetide.contracts.window import Window
 from finetide.data.payload import read_split
-from finetide.errors import DataError
+from finetide.errors import DataError, InputError
 from finetide.evaluation.align import label_indices
 from finetide.evaluation.measures import BoolArray, role_masks
 from finetide.files import canonical_json, sha256_bytes, sha256_file
@@ -68,12 +68,17 @@ def open_bench(root: Path, model: str, *, with_champion: bool = False) -> Bench:
     Args: with_champion: look for the weights of the window's champion too.
 
     Raises: ProjectError where a stage has not run or the champion's weights are not here, DataError where labelled
-    rows of a side are missing.
+    rows of a side are missing, InputError where a row's answer is no label.
     """
     stage = Stage.open(root, "train", model)
     split = stage.dep("split.parquet")
     rows = read_split(stage)
     task = tasks.load(stage.task)
+    if not task.one_label:
+        raise InputError(
+            "studies compare labels of rows, and this model gives none", where=f"params.yaml: models.{model}.task",
+            found=stage.task, fix="compare runs with other params.yaml instead: finetide run",
+        )  # fmt: skip
     params = stage.section(task.train_params)
     written = root / stage.files.deps["recipe.json"]
     replay = Recipe.read(written).replay if written.is_file() else params.replay

@@ -162,3 +162,19 @@ def test_phases_that_do_not_fit(phases: Any, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         with_phases(phases)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"replay": 0.0}, "recipe: auto weighs reference rows, and replay: 0.0 leaves none; raise it, or write"),
+        ({"start": "scratch"}, "recipe: auto builds on what base and champion know; with start: scratch write"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_refused(changes: dict[str, Any], said: str) -> None:
+    document = read_yaml(ROOT / "params.yaml")
+    document["models"]["tickets"]["train"].update({"recipe": "auto", **changes})
+    with pytest.raises(ConfigError, match=said):
+        check(document, Params, file="params.yaml")
+    document["models"]["tickets"]["train"]["recipe"] = "off"
+    check(document, Params, file="params.yaml")

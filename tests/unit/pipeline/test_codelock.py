@@ -35,6 +35,7 @@ def changed_by_edit(package: Path, module: str) -> set[str]:
     return {stage for stage in STAGES if before[stage] != after[stage]}
 
 
+@pytest.mark.slow
 def test_an_edit_of_the_command_line_makes_no_stage_stale(tmp_path: Path) -> None:
     package = copy_of_package(tmp_path)
     for module in sorted((package / "cli").glob("*.py")):

@@ -92,6 +92,7 @@ def test_pages_load_nothing_and_charts_are_svg(project: Project) -> None:
         assert study.sentence in "\n".join(as_lines(study))
 
 
+@pytest.mark.slow
 def test_a_study_that_was_cut_off_goes_on_and_gives_the_same_file(project: Project, tmp_path: Path) -> None:
     whole = curve.measure(bench(project), (0.1,), 1, ticking())
     for path in (folder(project.root, MODEL) / "runs").iterdir():
