@@ -89,7 +89,8 @@ def _overdue(known: Known, params: PolicyParams, now: datetime) -> str:
 
 def _held(known: Known, params: PolicyParams, now: datetime, *, due: bool) -> str | None:
     """Why to wait. It says nothing of today, so that it is the same tomorrow."""
-    if known.labels < params.min_new_labels and not known.corrects:
+    # Where nothing has arrived there are no rows that could wait: settings or code have changed.
+    if known.shift.incoming_rows and known.labels < params.min_new_labels and not known.corrects:
         return f"waits: {known.labels} labelled incoming rows of {params.min_new_labels} (policy.min_new_labels)"
     if known.last is not None:
         end = known.last + timedelta(days=params.cool_down_days)

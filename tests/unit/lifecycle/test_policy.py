@@ -69,6 +69,13 @@ def test_few_labels_wait_unless_none_are_needed() -> None:
     assert decide(replace(few, corrects=True), params(min_new_labels=50), NOW).word == "train"
 
 
+def test_where_nothing_has_arrived_no_rows_wait_for_labels() -> None:
+    given = params(retrain_on=["none", "adapt"])
+    nothing = knows("none", shift=shift("none", incoming_rows=0), labels=0)
+    assert decide(nothing, given, NOW).word == "train"
+    assert decide(replace(nothing, shift=shift("none", incoming_rows=1)), given, NOW).word == "wait"
+
+
 def test_the_cool_down_ends_to_the_second() -> None:
     given = params(cool_down_days=7.0)
     last = NOW - timedelta(days=7)
