@@ -43,13 +43,16 @@ def is_supported(name: str, other: tuple[str, ...] = ()) -> bool:
 def listing(folder: Path) -> list[str]:
     """Data files below ``folder``, POSIX, relative to it, by name.
 
-    Raises: DataError for a file that is neither data nor known not to be: leaving it out silently would lose rows.
+    Raises: DataError for a file that is neither data nor known not to be, and for a link to nothing or a pipe: leaving
+    them out silently would lose rows.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in candidates(folder))
     other = other_suffixes(folder)
     for name in names:
         if not is_supported(name, other):
             raise _unsupported(folder / name, other, fix="convert it, or move it out of this folder")
+    for path in folder.rglob("*"):
+        _refuse_no_file(folder, path)
     return names
 
 
@@ -115,6 +118,19 @@ def candidates(folder: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if not hidden and not path.name.endswith(_NOT_DATA) and path.is_file():
             yield path
+
+
+def _refuse_no_file(folder: Path, path: Path) -> None:
+    """Raises: DataError for a link to nothing, a pipe or alike, under a name that `candidates` would take."""
+    name = path.relative_to(folder)
+    if any(part.startswith(".") for part in name.parts) or name.name.endswith(_NOT_DATA) or path.is_dir():
+        return
+    if path.is_symlink() and not path.exists():
+        if pointer(folder, name.as_posix()) is None:  # else DVC brings it back
+            what, fix = "is a link to a file that is not there", "put that file back, or remove the link"
+            raise DataError(what, where=str(path), found=os.readlink(path), fix=fix)
+    elif path.exists() and not path.is_file():
+        raise DataError("is no file but a pipe, socket or device", where=str(path), fix="put the data there as a file")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -40,6 +40,23 @@ def test_a_file_that_nothing_can_read_is_not_left_out_silently(tmp_path: Path) -
         raw.listing(tmp_path)
 
 
+def test_a_link_to_nothing_and_a_pipe_are_not_left_out_silently(tmp_path: Path) -> None:
+    for name in ("a.csv", ".b.csv", "c.csv.part"):
+        (tmp_path / name).symlink_to("../gone.csv")
+    (tmp_path / "links").symlink_to(tmp_path.parent)
+    (tmp_path / "a.csv.dvc").touch()  # DVC brings it back
+    assert raw.listing(tmp_path) == []
+    (tmp_path / "a.csv.dvc").unlink()
+    with pytest.raises(
+        DataError, match=r"a\.csv: is a link to a file that is not there \(found '\.\./gone\.csv'\)\n.*put"
+    ):
+        raw.listing(tmp_path)
+    (tmp_path / "a.csv").unlink()
+    os.mkfifo(tmp_path / "d.csv")
+    with pytest.raises(DataError, match=r"d\.csv: is no file but a pipe, socket or device\n.*put the data there"):
+        raw.listing(tmp_path)
+
+
 def test_a_missing_folder_is_empty(tmp_path: Path) -> None:
     assert raw.listing(tmp_path / "raw") == []
 
