@@ -42,18 +42,17 @@ def run(stage: Stage) -> None:
     window = Window.read(stage.dep("window.json"))
     champion = pinned(stage, window) if verdict is None and tasks.load(stage.task).one_label else None
     chosen = sample_rows(rows, params.max_rows, stage.seed, held_first=champion is not None)
-    features = None
+    features, simple = None, simple_figures(chosen)
     if verdict is None:
         features = _embed(stage, chosen)
-        simple = {**simple_figures(chosen), **_unknown(stage, chosen)}
-        sample = as_sample(chosen, features, simple, judged_by(champion, chosen))
+        sample = as_sample(chosen, features, {**simple, **_unknown(stage, chosen)}, judged_by(champion, chosen))
         verdict = detect(sample, sizes, limits, stage.seed)
     advice = advise(verdict, params.recipe, situation(stage, window, champion, rows), stage.model)
     verdict.write(stage.out("shift.json"))
     advice.write(stage.out("recipe.json"))
     title = f"{verdict.verdict}: {verdict.sentence}"
     incoming = (chosen["role"] == "incoming").to_numpy()
-    drawn = picture(title, incoming, features, _histogram(chosen), list(chosen["label"]))
+    drawn = picture(title, incoming, features, _histogram(chosen, simple), list(chosen["label"]))
     write_bytes(stage.out("shift.png"), drawn)
     write_text(stage.out("shift.html"), page.render(stage.model, verdict, advice, limits, features, incoming))
     print(title)
@@ -128,12 +127,11 @@ def judged_by(champion: runtime.Predictor | None, rows: pd.DataFrame) -> Champio
     return Champion(champion.labels, outputs, scored)
 
 
-def _histogram(rows: pd.DataFrame) -> tuple[str, np.ndarray[Any, Any]]:
+def _histogram(rows: pd.DataFrame, simple: dict[str, Any]) -> tuple[str, np.ndarray[Any, Any]]:
     """What the picture's histogram shows, and its values: how long texts are, or how bright images."""
-    said = _said(rows)
-    if said is None and "bytes" in rows:
-        return "Brightness (0: black, 1: white)", pictures.figures(list(rows["bytes"]))["brightness"]
-    return "Length in words", np.array([float(len(text.split())) for text in said or [""] * len(rows)])
+    if "brightness" in simple:
+        return "Brightness (0: black, 1: white)", simple["brightness"]
+    return "Length in words", np.array([float(len(text.split())) for text in _said(rows) or [""] * len(rows)])
 
 
 def _said(rows: pd.DataFrame) -> list[str] | None:
