@@ -21,8 +21,9 @@ def label_requests(model: str, target: Path | None, rows: int | None) -> None:
     """Write the incoming rows whose labels would tell most as a CSV to fill in.
 
     A row is worth the more, the less sure the champion is of it, the more it looks like incoming and unlike reference
-    rows, and the further it lies from rows that are chosen or labelled already. Fill in the empty column, leave what
-    you do not know empty, and drop the file back: finetide advance MODEL FILE. Labels join by row id.
+    rows, and the further it lies from rows that are chosen or labelled already. Images lie in a folder beside the
+    table. Fill in the empty column, leave what you do not know empty, and drop the file back: finetide advance MODEL
+    FILE. Labels join by row id.
     """
     from finetide.lifecycle.label_requests import request
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from finetide.config.ingest import ColumnParams, IngestParams
+from finetide.config.ingest import IngestParams
 from finetide.contracts.quality import IngestReport
 from finetide.contracts.rows import ROLES, Role
 from finetide.contracts.window import Window, WindowFile
@@ -77,7 +77,8 @@ def ingest(window: Window, raw: Path, params: IngestParams) -> Ingested:
     excluded = {file.path for file in window.files if _role(file) is None}
     for name, records in late.items():
         if is_request(records):
-            check_request(rows, records, name=name, columns=params.columns, excluded=excluded)
+            columns = params.columns
+            check_request(rows, records, name=name, label=columns.label, text=columns.text, excluded=excluded)
         rows = join_labels(rows, records, name=name, column=params.columns.label, excluded=excluded)
     return Ingested(rows, counts)
 
@@ -159,9 +160,17 @@ def join_labels(
 
 
 def check_request(
-    rows: pd.DataFrame, records: Records, *, name: str, columns: ColumnParams, excluded: set[str] | frozenset[str]
+    rows: pd.DataFrame,
+    records: Records,
+    *,
+    name: str,
+    label: str,
+    text: str | None,
+    excluded: set[str] | frozenset[str],
 ) -> None:
     """A filled-in request must be about the texts that were sent out, with labels that other rows have.
+
+    Args: label, text: names of columns; ``text`` is None where rows are no texts.
 
     Raises:
         DataError: by line, a text that is another than the row's, or a label that no row has.
@@ -172,18 +181,18 @@ def check_request(
         fix="correct the lines; a label that is new comes in a table of row_id and label alone",
     )
     ids = as_list(without_empty(as_strings(records, name, ROW_ID)))
-    labels = as_list(without_empty(as_strings(records, name, columns.label)))
-    texts = as_list(as_strings(records, name, columns.text)) if columns.text in records.names else [None] * len(ids)
+    labels = as_list(without_empty(as_strings(records, name, label)))
+    texts = as_list(as_strings(records, name, text)) if text in records.names else [None] * len(ids)
     known = set(rows["label"].dropna())
     sent: dict[str, str] = dict(zip(rows["row_id"], rows["text"], strict=True)) if "text" in rows else {}
-    for line, row_id, label, text in zip(records.lines, ids, labels, texts, strict=True):
-        if row_id is None or label is None or row_id.rpartition(":")[0] in excluded:
+    for line, row_id, given, said in zip(records.lines, ids, labels, texts, strict=True):
+        if row_id is None or given is None or row_id.rpartition(":")[0] in excluded:
             continue
-        if text is not None and row_id in sent and text.split() != sent[row_id].split():
-            problems.add(line, f"the text of {row_id} is not the one that was sent out: {shown(text[:60])}")
-        elif known and label not in known:
-            near = nearest(label, sorted(known))
-            problems.add(line, f"no row has the label {shown(label)}" + (f"; near: {shown(near)}" if near else ""))
+        if said is not None and row_id in sent and said.split() != sent[row_id].split():
+            problems.add(line, f"the text of {row_id} is not the one that was sent out: {shown(said[:60])}")
+        elif known and given not in known:
+            near = nearest(given, sorted(known))
+            problems.add(line, f"no row has the label {shown(given)}" + (f"; near: {shown(near)}" if near else ""))
     problems.raise_if_any()
 
 

@@ -8,13 +8,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from finetide import runtime
+from finetide.config.images import ImageColumnParams
+from finetide.config.stage import Stage
 from finetide.contracts.window import ChampionPin, Window
-from finetide.errors import InputError
+from finetide.data.payload import read_split
+from finetide.errors import InputError, ToolError
+from finetide.init.project import Wanted, create
 from finetide.lifecycle.label_requests import request
+from finetide.lifecycle.prepare import advance_window
+from finetide.pipeline import dvc
+from support.images import members, micro_vision, write_folder
 from support.messages import LABELS
+from support.project import edit_params
 from support.studies import MODEL, Project, table
 
 PIN = ChampionPin(version="v1", hash="c" * 64)
@@ -23,7 +32,7 @@ PIN = ChampionPin(version="v1", hash="c" * 64)
 class Scripted:
     """Sure of all texts but those with a mark."""
 
-    inputs = SimpleNamespace(column="text")
+    inputs = SimpleNamespace(values=lambda rows: list(rows["text"]))
     labels = tuple(sorted(LABELS))
     info = SimpleNamespace(temperature=1.0)
     hash = PIN.hash
@@ -97,9 +106,45 @@ def test_where_all_rows_are_labelled_there_is_nothing_to_ask(project: Project, t
         request(project.root, MODEL, tmp_path / "ask.csv", 5)
 
 
-def test_images_are_refused(project: Project, tmp_path: Path) -> None:
-    from support.project import edit_params
-
-    edit_params(project.root, lambda model: model.update(task="image-classification"), MODEL)
-    with pytest.raises(InputError, match="label-requests writes texts"):
+def test_where_an_answer_is_no_label_there_is_no_request(project: Project, tmp_path: Path) -> None:
+    edit_params(project.root, lambda model: model.update(task="question-answering"), MODEL)
+    with pytest.raises(
+        InputError, match=r"asks for one label a row, and here a row's answer is none"
+    ):
         request(project.root, MODEL, tmp_path / "ask.csv", 5)
+
+
+@pytest.mark.slow
+def test_images_lie_beside_the_table_and_come_back_with_labels(tmp_path: Path) -> None:
+    micro_vision(tmp_path / "base", "ResNet")
+    folder = write_folder(tmp_path / "photos", members(12))
+    root = tmp_path / "project"
+    columns = ImageColumnParams(image="image", label="label", split=None, group=None)
+    list(create(root, Wanted("image-classification", "shapes", (folder,), (), columns, str(tmp_path / "base"), None)))
+    bare = pd.DataFrame({"image": list(members(4, start=100).values())})
+    bare.to_parquet(tmp_path / "bare.parquet")
+    advance_window(root, "shapes", [tmp_path / "bare.parquet"])
+    dvc.checked(root, ["repro", "--quiet", "split@shapes"])
+
+    target = tmp_path / "ask.csv"
+    assert request(root, "shapes", target, 5) == (5, 12)
+    rows = written(target)
+    assert list(rows[0]) == ["row_id", "image", "suggested_label", "label"]
+    assert [row["image"] for row in rows] == [f"ask-images/{place}.png" for place in range(1, 6)]
+    sent = {row["row_id"]: (tmp_path / row["image"]).read_bytes() for row in rows}
+    assert sent == {row_id: bare["image"][int(row_id.rpartition(":")[2]) - 1] for row_id in sent}
+    with pytest.raises(InputError, match="ask-images: is there already"):
+        request(root, "shapes", target.rename(tmp_path / "kept.csv").with_name("ask.csv"), 5)
+
+    labels = ("disc", "disc", "ring", "bar")
+    filled = [{**row, "label": label} for row, label in zip(rows, [*labels, ""], strict=True)]
+    pd.DataFrame(filled).to_csv(tmp_path / "filled.csv", index=False)
+    advance_window(root, "shapes", [tmp_path / "filled.csv"])
+    dvc.checked(root, ["repro", "--quiet", "split@shapes"])
+    found = read_split(Stage.open(root, "train", "shapes")).set_index("row_id")["label"]
+    assert found[[row["row_id"] for row in filled]].fillna("").tolist() == [*labels, ""]
+
+    pd.DataFrame(filled[-1:]).assign(label="disk").to_csv(tmp_path / "wrong.csv", index=False)
+    advance_window(root, "shapes", [tmp_path / "wrong.csv"])
+    with pytest.raises(ToolError, match=r"wrong\.csv(.|\n)*no row has the label 'disk'; near: 'disc'"):
+        dvc.checked(root, ["repro", "--quiet", "ingest@shapes"])

@@ -17,10 +17,10 @@ from finetide.data.images.found import Found
 from finetide.data.images.measure import measure
 from finetide.data.images.pack import packed
 from finetide.data.images.schema import SCHEMA
-from finetide.data.ingest import Ingested, checked_path, join_labels
+from finetide.data.ingest import Ingested, check_request, checked_path, join_labels
 from finetide.data.payload import STORE, Writer
 from finetide.data.progress import bar
-from finetide.data.readers import ROW_ID, SPLIT_WORDS, load
+from finetide.data.readers import ROW_ID, SPLIT_WORDS, is_request, load
 from finetide.data.records import Records
 from finetide.data.table import frame
 from finetide.data.text import shown
@@ -67,8 +67,11 @@ def ingest(window: Window, raw: Path, params: ImageIngestParams, store: Path | N
                 raise DataError("holds no image", where=file.path, fix="put images into it, or leave it out")
     rows = frame(columns, SCHEMA)
     excluded = {file.path for file in window.files if _role(file) is None}
+    label = params.columns.label
     for name, records in late.items():
-        rows = join_labels(rows, records, name=name, column=params.columns.label, excluded=excluded)
+        if is_request(records):
+            check_request(rows, records, name=name, label=label, text=None, excluded=excluded)
+        rows = join_labels(rows, records, name=name, column=label, excluded=excluded)
     return Ingested(rows, counts)
 
 
