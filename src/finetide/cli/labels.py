@@ -25,12 +25,18 @@ def label_requests(model: str, target: Path | None, rows: int | None) -> None:
     table. Fill in the empty column, leave what you do not know empty, and drop the file back: finetide advance MODEL
     FILE. Labels join by row id.
     """
+    from finetide.config.params import model_params
+    from finetide.lifecycle.isolate import place_of_arrivals
     from finetide.lifecycle.label_requests import request
 
     root = find_project()
     choose_models(root, model)
     path = target or Path(f"label-requests-{model}.csv")
     check_target(path)
-    written, without = request(root, model, path, rows)
+    place = place_of_arrivals(root, model)
+    written, without = request(place, model, path, rows)
     click.echo(f"{model}: {written} of {without} incoming rows without a label in {path}")
-    click.echo(f"  next: fill in the last column, then: finetide advance {model} {path}")
+    back = f"finetide advance {model} {path}"
+    if place != root:  # the rows came in by a schedule, and so do their labels
+        back = f"copy it to {model_params(root, model).schedule.drop}"
+    click.echo(f"  next: fill in the last column, then: {back}")

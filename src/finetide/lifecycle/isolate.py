@@ -43,11 +43,22 @@ def require_commit(repository: Repository) -> None:
 
 def place_of_file(root: Path, model: str, file: str) -> Path:
     """The project whose window names a raw file: the checkout's, else that of scheduled runs, else the checkout's."""
+    return worktree_path(root, model) if file in _ahead(root, model) else root
+
+
+def place_of_arrivals(root: Path, model: str) -> Path:
+    """The project that knows what arrived last: that of scheduled runs while they hold files that the checkout has not
+    caught up with, else the checkout's."""
+    return worktree_path(root, model) if _ahead(root, model) else root
+
+
+def _ahead(root: Path, model: str) -> set[str]:
+    """Raw files that the window of scheduled runs names and the checkout's does not."""
     project = worktree_path(root, model)
     if not (project / "dvc.yaml").is_file():
-        return root
+        return set()
     here, there = ({one.path for one in read_window(place, model).files} for place in (root, project))
-    return project if file in there - here else root
+    return there - here
 
 
 def make(root: Path, model: str) -> Path:

@@ -235,6 +235,17 @@ def test_a_file_that_only_scheduled_runs_know_can_be_excluded(home: Path) -> Non
     assert {one.path: one.role for one in read_window(project, MODEL).files}["may.csv"] == "excluded"
 
 
+def test_rows_without_labels_are_asked_for_where_they_arrived(home: Path) -> None:
+    assert isolate.place_of_arrivals(home, MODEL) == home  # no worktree yet
+    project = opened(home)
+    assert isolate.place_of_arrivals(home, MODEL) == home
+    arrive(project, "june.csv", "text,label\nnew,\n")
+    assert isolate.place_of_arrivals(home, MODEL) == project
+    promote(project, "one")
+    catch_up(home, MODEL)
+    assert isolate.place_of_arrivals(home, MODEL) == home
+
+
 def test_home_is_known_from_both_sides(home: Path) -> None:
     assert isolate.home_of(home) == home
     assert isolate.home_of(opened(home)) == home
