@@ -108,9 +108,7 @@ def test_where_all_rows_are_labelled_there_is_nothing_to_ask(project: Project, t
 
 def test_where_an_answer_is_no_label_there_is_no_request(project: Project, tmp_path: Path) -> None:
     edit_params(project.root, lambda model: model.update(task="question-answering"), MODEL)
-    with pytest.raises(
-        InputError, match=r"asks for one label a row, and here a row's answer is none"
-    ):
+    with pytest.raises(InputError, match=r"asks for one label a row, and here a row's answer is none"):
         request(project.root, MODEL, tmp_path / "ask.csv", 5)
 
 
