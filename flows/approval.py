@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
+from finetide_flows import notices
 from finetide_flows.names import WAITING_EVENT
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
@@ -19,12 +20,14 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled
+from prefect.utilities.urls import url_for
 from pydantic import Field
 
 from finetide.contracts.gate import approval_name
 from finetide.contracts.operate import Waiting
 from finetide.lifecycle import waiting
 from finetide.lifecycle.conclude import decide
+from finetide.operate.notices import compose
 from finetide.registry.approvals import approvals_folder
 
 # A heartbeat on its way when the run suspends would set the alarm for silent runs again; the event after it ends it.
@@ -90,6 +93,8 @@ def ask(home: Path, project: Path, model: str, shown: str, reason: str, hours: f
     except Pause:
         time.sleep(SETTLE_SECONDS)
         emit_event(WAITING_EVENT, resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"})
+        said, page = f"{reason}\nunanswered, the run ends after {hours:g} hours", url_for("flow-run", run.id)
+        notices.send(home, compose("approval-wanted", model, said, root=home, page=page, cause=found))
         raise
     settle(project, model, found, answer)
     waiting.clear(home, model)

@@ -69,22 +69,42 @@ def deploy(client: SyncPrefectClient, root: Path, pool: str) -> Iterator[str]:
     with suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
     client.upsert_global_concurrency_limit_by_name(slots_name(pool), 1)
-    wanted = set()
-    for model in model_names(root):
+    wanted, told, about_worker = set(), [automations.on_silence(pool)], set()
+    models = model_names(root)
+    for model in models:
         schedule = model_params(root, model).schedule
         (root / schedule.drop).mkdir(parents=True, exist_ok=True)
         made = {kind: _deployment(client, root, pool, model, kind, schedule) for kind in KINDS}
         wanted |= set(made.values())
-        automations.replace(client, automations.on_shift(model, pool, schedule, made["retrain"]))
+        blocks = {name: _block(client, name) for name in schedule.notify.blocks}
+        told += [automations.on_shift(model, pool, schedule, made["retrain"])]
+        told += automations.on_notices(root, model, pool, schedule.notify, blocks, made)
+        about_worker |= set(blocks.values()) if "worker-gone" in schedule.notify.about else set()
         for kind in KINDS:
             yield f"{deployment_name(kind, model, pool)}: {getattr(schedule, kind).said(schedule.timezone)}"
-    automations.replace(client, automations.on_silence(pool))
-    ours = client.read_deployments(work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])))
-    for one in ours:
-        if one.id not in wanted and "finetide" in one.tags:  # of a model that params.yaml names no more
+    if about_worker:
+        told.append(automations.on_worker_gone(root, pool, sorted(about_worker)))
+    for one in told:
+        automations.replace(client, one)
+    gone = _remove_deployments(client, pool, wanted)
+    known = {automations.worker_name(pool)}.union(*(automations.names_of(model, pool) for model in {*models, *gone}))
+    for name in sorted(known - {one.name for one in told}):
+        automations.remove(client, name)
+
+
+def _remove_deployments(client: SyncPrefectClient, pool: str, wanted: set[Any]) -> set[str]:
+    """Of models that params.yaml names no more; returns these models."""
+    gone: set[str] = set()
+    for one in client.read_deployments(work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))):
+        if one.id not in wanted and "finetide" in one.tags:
             client.delete_deployment(one.id)
-            for old in client.read_automations_by_name(automations.shift_name(one.name.partition("-")[2], pool)):
-                client.delete_automation(old.id)
+            gone.update(tag for tag in one.tags if tag != "finetide")
+    return gone
+
+
+def _block(client: SyncPrefectClient, name: str) -> Any:
+    kind, _, own = name.partition("/")
+    return client.read_block_document_by_name(own, kind, include_secrets=False).id
 
 
 def _deployment(

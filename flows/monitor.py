@@ -15,9 +15,9 @@ from finetide.errors import BusyError, FinetideError
 
 configure(find_project())  # before Prefect is imported: it reads its settings once
 
-from finetide_flows import artifacts, place  # noqa: E402
+from finetide_flows import artifacts, notices, place  # noqa: E402
 from finetide_flows.due import reason_to_skip  # noqa: E402
-from finetide_flows.names import SHIFT_EVENT, resource  # noqa: E402
+from finetide_flows.names import SHIFT_EVENT  # noqa: E402
 from finetide_flows.retrain import advance_window, submit_stages  # noqa: E402
 from prefect import flow, get_run_logger  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
@@ -29,6 +29,7 @@ from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 from finetide.config.params import model_params  # noqa: E402
 from finetide.lifecycle.monitor import Finding, finding  # noqa: E402
 from finetide.lifecycle.run import graph_of  # noqa: E402
+from finetide.operate.notices import resource  # noqa: E402
 from finetide.pipeline.graph import ancestors, order  # noqa: E402
 from finetide.pipeline.run import dirty  # noqa: E402
 
@@ -40,6 +41,7 @@ SAID = {"wanted": "retraining wanted", "waiting": "waits for a person"}
     flow_run_name="{model}: looking ({reason})",
     task_runner=ThreadPoolTaskRunner(max_workers=1),  # type: ignore[arg-type]
     persist_result=False,
+    on_failure=[notices.tell],
 )
 def monitor(model: str, project: str | None = None, reason: str = "by hand", isolated: bool = False) -> State[Any]:
     """Look at new data of one model.

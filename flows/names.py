@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-POOL = "finetide"
+from finetide.operate.notices import suffix
+
 # Trainings at a time on this machine: two share the cores, and both take more than twice as long.
 SLOTS = "training"
 SHIFT_EVENT = "finetide.shift.detected"
@@ -16,12 +17,3 @@ def deployment_name(kind: str, model: str, pool: str) -> str:
 
 def slots_name(pool: str) -> str:
     return f"{pool}-{SLOTS}"
-
-
-def resource(model: str, pool: str) -> str:
-    """The id that events of a model carry."""
-    return f"finetide.model.{model}{suffix(pool)}"
-
-
-def suffix(pool: str) -> str:
-    return pool.removeprefix(POOL)

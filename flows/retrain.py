@@ -24,7 +24,7 @@ from finetide.errors import BusyError, FinetideError, ToolError
 
 configure(find_project())  # before Prefect is imported: it reads its settings once
 
-from finetide_flows import approval, artifacts, place  # noqa: E402
+from finetide_flows import approval, artifacts, notices, place  # noqa: E402
 from finetide_flows.due import reason_to_skip  # noqa: E402
 from finetide_flows.names import slots_name  # noqa: E402
 from finetide_flows.progress import Bars  # noqa: E402
@@ -144,6 +144,8 @@ def submit_stages(
     flow_run_name="{model}: at work ({reason})",
     task_runner=ThreadPoolTaskRunner(max_workers=1),  # type: ignore[arg-type]
     persist_result=False,
+    on_completion=[notices.tell],
+    on_failure=[notices.tell],
 )
 def retrain(model: str, project: str | None = None, reason: str = "by hand", isolated: bool = False) -> State[Any]:
     """Retrain one model of the project and put the result in service if it is better.

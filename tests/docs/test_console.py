@@ -15,9 +15,9 @@ from support.micro import micro_base
 from support.once import once
 from support.project import edit_params, environment
 
-HOW_TO = sorted(path.relative_to(DOCS).as_posix() for path in (DOCS / "how-to").glob("*.md"))
+HOW_TO = sorted([*(path.relative_to(DOCS).as_posix() for path in (DOCS / "how-to").glob("*.md")), "on-call.md"])
 # They run the whole pipeline anew; CI does.
-LONG = {
+LONG = {"on-call.md"} | {
     f"how-to/{name}.md"
     for name in (
         "approve", "dvc-repro", "label-requests", "publish", "questions", "resume", "roll-back", "studies",

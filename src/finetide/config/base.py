@@ -14,8 +14,10 @@ HASH_PATTERN = r"^[0-9a-f]{64}$"
 BLOCKS_PATTERN = r"^-?\d+(-(-?\d+))?$"
 # What each of them asks for, for a person.
 WORD_PATTERN = r"^\S+$"
+NOTICE_PATTERN = r"^[a-z0-9-]+/[a-z0-9-]+$"
 PATTERN_WORDS = {
     WORD_PATTERN: "a word without spaces",
+    NOTICE_PATTERN: "TYPE/NAME of a notification block, as the dashboard names them, e.g. slack-webhook/ops",
     NAME_PATTERN: "lower-case letters, digits and dashes, start with a letter, at most 40",
     SOURCE_PATTERN: "package:DISTRIBUTION, path:FOLDER or hub:ORG/NAME, of letters, digits and . _ - / only",
     REVISION_PATTERN: "a commit or a tag, of letters, digits and . _ - only; or null",

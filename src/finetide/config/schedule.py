@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from finetide.config.base import NotNegative, Positive, Section
+from finetide.config.base import NOTICE_PATTERN, NotNegative, Positive, Section
+
+Kind = Literal["failed", "halted", "approval-wanted", "promoted", "rolled-back", "crashed", "worker-gone"]
 
 # Field of a cron line: its name, lowest and highest number, and the names that may stand for numbers.
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -67,6 +69,25 @@ class TimesParams(Section):
         return f"{self.cron or self.rrule} {timezone}"
 
 
+class NotifyParams(Section):
+    """Whom the server tells what. docs/on-call.md says what each kind means."""
+
+    blocks: list[Annotated[str, Field(pattern=NOTICE_PATTERN)]] = Field(
+        description="notification blocks of the Prefect server, TYPE/NAME each, e.g. slack-webhook/ops; [] tells nobody"
+    )
+    about: list[Kind] = Field(description="what notices are sent about; each kind has its section in docs/on-call.md")
+    again_minutes: NotNegative = Field(
+        description="what was told is told again only after so long, where it still stands or happens again"
+    )
+
+    @field_validator("blocks", "about")
+    @classmethod
+    def _once(cls, listed: list[str]) -> list[str]:
+        if twice := next((one for one in listed if listed.count(one) > 1), None):
+            raise ValueError(f"names {twice!r} twice")
+        return listed
+
+
 class ScheduleParams(Section):
     timezone: str = Field(description="time zone of cron and rrule, as the IANA names it, e.g. Europe/Berlin")
     retrain: TimesParams
@@ -82,6 +103,7 @@ class ScheduleParams(Section):
         description="a dropped file is taken in once its size and time are the same over two looks this far apart"
     )
     approval_hours: Positive = Field(description="how long a halted run waits for a person before it ends as halted")
+    notify: NotifyParams
 
     @field_validator("timezone")
     @classmethod

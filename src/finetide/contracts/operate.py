@@ -17,7 +17,7 @@ class ProcessRecord(Contract):
 class Running(Contract):
     """.finetide/prefect/up.json. ``server`` is null where PREFECT_API_URL named one that is not ours.
     ``api``: its address, with ``/api``. ``pool``: the work pool of the worker. ``deployed``: hash of the settings that
-    the deployments were made from."""
+    the deployments were made from. ``sealed``: the server was started so that it reaches nobody outside."""
 
     schema_version: Literal[1] = 1
     api: str
@@ -25,6 +25,7 @@ class Running(Contract):
     server: ProcessRecord | None
     worker: ProcessRecord | None
     deployed: str | None
+    sealed: bool = True
 
 
 class Seen(Contract):

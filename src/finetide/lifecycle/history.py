@@ -29,9 +29,12 @@ def as_lines(model: str, entries: Sequence[LedgerEntry]) -> Iterator[str]:
 
 
 def service_at(root: Path, model: str, time: str) -> str:
-    """What was in service at ``time`` (ISO 8601). Raises: InputError when it is no time."""
+    """What was in service at ``time`` (ISO 8601), since when, and why. Raises: InputError when it is no time."""
     parse(time, where="--at")
-    entry = history.in_service_at(ledger.read(root, model), time)
-    if entry is None:
+    entries = history.until(ledger.read(root, model), time)
+    move, served = history.last_move(entries), history.champion(entries)
+    if move is None or served is None:
         return f"{model}: nothing was in service at {time}"
-    return f"{model}: {entry.version} ({(entry.bundle_hash or '')[:12]}) since {entry.time}: {entry.reason}"
+    first = f" (promoted {served.time})" if move.event == "rolled-back" else ""
+    bundle = (served.bundle_hash or "")[:12]
+    return f"{model}: {served.version} ({bundle}) since {move.time}, {move.event}{first}: {move.reason} [{move.who}]"

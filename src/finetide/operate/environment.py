@@ -29,17 +29,20 @@ def defaults(root: Path) -> dict[str, str]:
     }
 
 
-def of_server(root: Path, api: str) -> dict[str, str]:
+def of_server(root: Path, api: str, *, sealed: bool) -> dict[str, str]:
     """The whole environment of a server of ours: its database is the project's, and it asks nobody for anything.
 
-    Args: api: its address; the dashboard, which runs in the browser, would ask port 4200 whatever the server's is.
+    Args:
+        api: its address; the dashboard, which runs in the browser, would ask port 4200 whatever the server's is.
+        sealed: it sends no notices, so that nothing it does has to leave this machine.
     """
     env = {**os.environ, **defaults(root)}
     for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_SERVER_DATABASE_CONNECTION_URL"):
         env.pop(name, None)
     env.update(PREFECT_SERVER_UI_API_URL=api, PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT="false")
-    # It would fetch a list of worker types from GitHub, and has a copy for when it cannot (docs/privacy.md).
-    env.update(HTTPS_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1,localhost", NO_COLOR="1")
+    env.update(NO_COLOR="1")
+    if sealed:  # it would fetch a list of worker types from GitHub, and has a copy for when it cannot (docs/privacy.md)
+        env.update(HTTPS_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1,localhost")
     return env
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finetide.lifecycle import waiting
-from finetide.operate.up import ask
+from finetide.operate.api import ask
 from finetide.registry.git import open_repository
 
 # Seconds before each try.

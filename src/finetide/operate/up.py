@@ -6,9 +6,7 @@ that `down` ends exactly that. With PREFECT_API_URL set, that server is used and
 
 from __future__ import annotations
 
-import base64
 import fcntl
-import json
 import os
 import platform
 import re
@@ -16,8 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +26,8 @@ from finetide.contracts.operate import ProcessRecord, Running
 from finetide.errors import InputError, IntegrityError, ToolError
 from finetide.files import canonical_json, sha256_bytes
 from finetide.lifecycle import isolate
-from finetide.operate import environment, processes
+from finetide.operate import blocks, environment, processes
+from finetide.operate.api import ask
 from finetide.registry.git import call, open_repository
 
 USUAL_PORT = 4200
@@ -47,15 +44,17 @@ def up(root: Path, port: int | None, say: Say) -> None:
     Args: port: of the server; None takes that of the last time, else 4200, else a free one.
 
     Raises:
-        ConfigError: params.yaml. ProjectError: nothing is committed yet. InputError: the port is taken.
+        ConfigError: params.yaml. ProjectError: nothing is committed yet.
+        InputError: the port is taken; the server has no notification block of a name in schedule.notify.
         ToolError: server, deployments or worker failed, with the last lines of what they said.
     """
     schedules = _schedules(root)
     _check_commit(root, say)
     with _only_one(root):
         before = read(root)
-        state = _server(root, before, port, say)
-        state = _deploy(root, state, schedules, say)
+        state = _server(root, before, port, say, sealed=not blocks.are_wanted(schedules))
+        told = blocks.find(state.api, blocks.wanted(schedules))
+        state = _deploy(root, state, schedules, told, say)
         state = _worker(root, state, say)
     say(f"dashboard:   {state.api.removesuffix('/api')}")
 
@@ -115,7 +114,7 @@ def _only_one(root: Path) -> Iterator[None]:
         yield
 
 
-def _server(root: Path, before: Running | None, port: int | None, say: Say) -> Running:
+def _server(root: Path, before: Running | None, port: int | None, say: Say, *, sealed: bool) -> Running:
     given = os.environ.get("PREFECT_API_URL")
     at_work = before is not None and (processes.find(before.server) or processes.find(before.worker))
     if before and at_work and (given != before.api if given or before.pool != POOL else False):
@@ -127,21 +126,27 @@ def _server(root: Path, before: Running | None, port: int | None, say: Say) -> R
             raise InputError("PREFECT_API_URL names a server already", where="--port", found=port, fix="unset one")
         known = before if before and before.api == given else None
         say(f"server:      {given} (PREFECT_API_URL)")
-        return known or Running(api=given, pool=_shared_pool(root), server=None, worker=None, deployed=None)
+        return known or Running(
+            api=given, pool=_shared_pool(root), server=None, worker=None, deployed=None, sealed=False
+        )
     if before and processes.find(before.server) and _is_healthy(before.api):
         if port is not None and port != _port_of(before.api):
             raise InputError(f"the server is up on port {_port_of(before.api)}", found=port, fix="finetide down first")
-        say(f"server:      up already, process {before.server.pid if before.server else '?'}")
-        return before
+        if before.sealed == sealed:
+            say(f"server:      up already, process {before.server.pid if before.server else '?'}")
+            return before
+        say(f"server:      begins anew, because notices {'no longer' if sealed else 'now'} leave this machine")
     if before:
         processes.stop(before.server)
     chosen = _choose_port(port, before)
     api, log = f"http://127.0.0.1:{chosen}/api", environment.folder(root) / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(chosen)]
-    record = processes.start(command, cwd=root, env=environment.of_server(root, api), log=log)
+    record = processes.start(command, cwd=root, env=environment.of_server(root, api, sealed=sealed), log=log)
     # Written before it is healthy, so that `down` finds it whatever happens next.
     ours = before if before and before.pool == POOL and (environment.folder(root) / "prefect.db").exists() else None
-    state = Running(api=api, pool=POOL, server=record, worker=ours and ours.worker, deployed=ours and ours.deployed)
+    state = Running(
+        api=api, pool=POOL, server=record, worker=ours and ours.worker, deployed=ours and ours.deployed, sealed=sealed
+    )
     write(root, state)
     say(f"server:      starting on port {chosen}, process {record.pid}")
     _until(lambda: _is_healthy(api), SERVER_SECONDS, record, "the server", log, root)
@@ -178,9 +183,12 @@ def _port_of(api: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _deploy(root: Path, state: Running, schedules: dict[str, Any], say: Say) -> Running:
-    """Only when something changed: to deploy anew takes scheduled runs away and makes them again."""
-    wanted = sha256_bytes(canonical_json([__version__, schedules, state.pool, sys.executable, str(root)]))
+def _deploy(root: Path, state: Running, schedules: dict[str, Any], told: dict[str, str], say: Say) -> Running:
+    """Only when something changed: to deploy anew takes scheduled runs away and makes them again.
+
+    Args: told: the id of each notification block; one that was deleted and made again has another.
+    """
+    wanted = sha256_bytes(canonical_json([__version__, schedules, told, state.pool, sys.executable, str(root)]))
     if state.deployed == wanted:
         say(f"deployments: as before, of {', '.join(schedules)}")
         return state
@@ -241,28 +249,6 @@ def _worker_is_online(state: Running) -> bool:
     return isinstance(workers, list) and any(
         worker.get("name") == state.pool and worker.get("status") == "ONLINE" for worker in workers
     )
-
-
-def ask(api: str, path: str, body: object | None = None, *, seconds: float = 5.0) -> Any:
-    """One call of Prefect's HTTP interface without importing Prefect, which takes seconds; None where it failed."""
-    request = urllib.request.Request(f"{api}{path}", headers={"Content-Type": "application/json", **_credentials()})
-    if body is not None:
-        request.data = json.dumps(body).encode()
-    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if "//127.0.0.1" in api else []))
-    try:
-        with opener.open(request, timeout=seconds) as answer:
-            text = answer.read()
-            return json.loads(text) if text else True
-    except (urllib.error.URLError, OSError, ValueError):
-        return None
-
-
-def _credentials() -> dict[str, str]:
-    if key := os.environ.get("PREFECT_API_KEY"):
-        return {"Authorization": f"Bearer {key}"}
-    if pair := os.environ.get("PREFECT_API_AUTH_STRING"):
-        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-    return {}
 
 
 def _shared_pool(root: Path) -> str:

@@ -38,10 +38,10 @@ def champion(entries: Entries) -> LedgerEntry | None:
     return promotion(entries, move.bundle_hash) if move else None
 
 
-def in_service_at(entries: Entries, time: str) -> LedgerEntry | None:
-    """The promotion of what was in service at ``time``; None before the first. Raises: InputError for no time."""
+def until(entries: Entries, time: str) -> list[LedgerEntry]:
+    """The ledger as it was at ``time``, entries of that very second included. Raises: InputError for no time."""
     moment = parse(time)
-    return champion([entry for entry in entries if parse(entry.time) <= moment])
+    return [entry for entry in entries if parse(entry.time) <= moment]
 
 
 def previous_champion(entries: Entries) -> LedgerEntry | None:

@@ -91,7 +91,7 @@ def test_a_server_of_others_is_used_and_never_started(root: Path, monkeypatch: p
     monkeypatch.setattr(up.sys, "executable", "/bin/false")
     with pytest.raises(ToolError, match="the deployments were not made"):
         up.up(root, None, lambda _: None)
-    state = up._server(root, None, None, lambda _: None)
+    state = up._server(root, None, None, lambda _: None, sealed=True)
     assert (state.server, state.api) == (None, "http://127.0.0.1:1/api")
     assert state.pool.startswith("finetide-project-")
 
@@ -104,6 +104,34 @@ def test_another_server_is_refused_while_one_is_up(root: Path, monkeypatch: pyte
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:5/api")
     with pytest.raises(InputError, match="PREFECT_API_URL says otherwise"):
         up.up(root, None, lambda _: None)
+
+
+def test_a_server_begins_anew_once_notices_have_to_leave_the_machine(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psutil
+
+    mine = ProcessRecord(pid=psutil.Process().pid, started=psutil.Process().create_time())
+    before = Running(api="http://127.0.0.1:4/api", pool=up.POOL, server=mine, worker=None, deployed="d", sealed=True)
+    stopped: list[Any] = []
+    begun: list[Any] = []
+
+    def start(command: Any, **kwargs: Any) -> ProcessRecord:
+        begun.append(kwargs["env"].get("HTTPS_PROXY"))
+        return GONE
+
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    monkeypatch.setattr(up, "_is_healthy", lambda api: True)
+    monkeypatch.setattr(processes, "stop", stopped.append)
+    monkeypatch.setattr(processes, "start", start)
+    said: list[str] = []
+    assert up._server(root, before, None, said.append, sealed=True) == before
+    state = up._server(root, before, None, said.append, sealed=False)
+    assert (stopped, begun, state.sealed, state.server) == ([mine], [None], False, GONE)
+    up._server(root, state.model_copy(update={"server": mine}), None, said.append, sealed=True)
+    assert begun == [None, "http://127.0.0.1:9"]
+    assert "server:      begins anew, because notices now leave this machine" in said
+    assert "server:      begins anew, because notices no longer leave this machine" in said
 
 
 def test_down_where_nothing_is_up(root: Path) -> None:
@@ -127,7 +155,7 @@ def test_a_torn_record_counts_as_none(root: Path) -> None:
 def test_the_servers_database_is_the_projects_and_nobody_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_HOME", "/elsewhere")
     monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere/api")
-    env = environment.of_server(root, "http://127.0.0.1:4711/api")
+    env = environment.of_server(root, "http://127.0.0.1:4711/api", sealed=True)
     assert env["PREFECT_HOME"] == str(root / ".finetide" / "prefect")
     assert "PREFECT_API_URL" not in env
     assert env["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4711/api"

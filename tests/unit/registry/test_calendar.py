@@ -91,7 +91,7 @@ def test_the_calendar(root: Path) -> None:
     }
     assert promote(root, "three", at=day(16)).version == "v3"
 
-    served = [history.in_service_at(ledger.read(root, MODEL), day(number)) for number in (0, 8, 14, 15, 16)]
+    served = [history.champion(history.until(ledger.read(root, MODEL), day(number))) for number in (0, 8, 14, 15, 16)]
     assert [entry.version if entry else None for entry in served] == ["v1", "v2", "v2", "v1", "v3"]
     assert [entry.event for entry in ledger.read(root, MODEL)] == [
         "promoted",

@@ -78,12 +78,12 @@ def test_champion_follows_promotions_and_rollbacks() -> None:
     ],
 )
 def test_what_was_in_service_at_a_time(time: str, expected: str | None) -> None:
-    assert version(history.in_service_at(BACK, time)) == expected
+    assert version(history.champion(history.until(BACK, time))) == expected
 
 
-def test_in_service_at_wants_a_time() -> None:
+def test_until_wants_a_time() -> None:
     with pytest.raises(InputError, match="is not a time"):
-        history.in_service_at(TWO, "noon")
+        history.until(TWO, "noon")
 
 
 def test_a_rollback_goes_to_the_newest_earlier_promotion_that_is_not_withdrawn() -> None:
