@@ -22,8 +22,9 @@ from finetide.operate import notices
 from finetide.operate.environment import HEARTBEAT_SECONDS
 from finetide.operate.notices import resource, suffix
 
-# After Prefect says that no worker is there, which takes it 90 s: `finetide up` after a reboot is no fault.
-WORKER_GRACE = timedelta(seconds=60)
+# After Prefect says that no worker is there, which takes it 90 s: `finetide up` after a reboot is no fault, and neither
+# is a machine too busy to send a sign of life in time.
+WORKER_GRACE = timedelta(seconds=180)
 # Ends that no code of ours sees, because the run's process is not there yet, or no more.
 UNSEEN_ENDS = ["The flow was paused and never resumed.", "Flow could not be retrieved*"]
 # Stands for the run in an address that the server completes: its own template filter for addresses yields nothing

@@ -42,7 +42,7 @@ class Desk:
         self._server.server_close()
         self._thread.join(10)
 
-    def take(self, count: int, seconds: float = 60.0) -> list[tuple[str, str]]:
+    def take(self, count: int, seconds: float = 180.0) -> list[tuple[str, str]]:
         """Exactly ``count`` notices, which are then forgotten; more or fewer are a failure."""
         end = time.monotonic() + seconds
         while len(self.heard) < count and time.monotonic() < end:

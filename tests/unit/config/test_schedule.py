@@ -72,6 +72,18 @@ def test_a_cron_line_is_refused_with_its_path(tmp_path: Path) -> None:
     assert "models.tickets.schedule.retrain.cron: hour: '25' is not between 0 and 23 (found '15 25 * * *')" in said
 
 
+def test_whom_to_tell_is_checked_too(tmp_path: Path) -> None:
+    at = "models.tickets.schedule.notify"
+    said = refused(tmp_path, lambda schedule: schedule["notify"].update(blocks=["ops"], about=["everything"]))
+    assert (
+        f"{at}.blocks[0]: must be TYPE/NAME of a notification block, as the dashboard names them, e.g. "
+        "slack-webhook/ops (found 'ops')"
+    ) in said
+    assert f"{at}.about[0]: must be 'failed', 'halted', 'approval-wanted', 'promoted', " in said
+    said = refused(tmp_path, lambda schedule: schedule["notify"].update(about=["failed", "halted", "failed"]))
+    assert f"{at}.about: names 'failed' twice" in said
+
+
 def test_no_stage_reads_the_schedule() -> None:
     """Else another night would make a model stale."""
     read = [
