@@ -8,7 +8,7 @@ FinetideError                      exit  meaning
 │   └── BaseModelError                2  the pre-trained model is missing, altered or unsafe
 ├── GateError                         3  a gate or the judge said no
 ├── BusyError                         4  another run holds the workspace
-├── ToolError                         5  git or DVC failed
+├── ToolError                         5  git, DVC or a database failed
 ├── IntegrityError                    6  bytes are not what their hash promised (bundle, ledger, store)
 └── MachineError                      7  the machine refused: disk full, no permission, no memory
 

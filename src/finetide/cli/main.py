@@ -20,7 +20,7 @@ from finetide.cli.studies import compare, curve, layers, rate, seeds, tune
 from finetide.errors import FinetideError, of_system
 
 EPILOG = """Exit codes: 0 done (also when nothing was to be done), 2 wrong input, 3 a gate or the judge said no,
-4 another run is at work, 5 git or DVC failed, 6 bytes differ from their hash, 7 the machine refused."""
+4 another run is at work, 5 git, DVC or a database failed, 6 bytes differ from their hash, 7 the machine refused."""
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -13,7 +13,8 @@ from finetide.cli.shared import ExampleCommand, find_project
 )
 def up(port: int | None) -> None:
     """Start Prefect's server and a worker for this project, with the schedules of params.yaml, and wait until they are
-    healthy. With PREFECT_API_URL set that server is used. What is up already stays up."""
+    healthy. With PREFECT_API_URL set that server is used; with PREFECT_SERVER_DATABASE_CONNECTION_URL set, ours keeps
+    its state in that Postgres. What is up already stays up."""
     from finetide.operate.up import up as start
 
     start(find_project(), port, click.echo)

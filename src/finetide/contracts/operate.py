@@ -6,6 +6,8 @@ from typing import Literal
 
 from finetide.contracts.base import Contract
 
+SQLITE = "SQLite in .finetide/prefect"
+
 
 class ProcessRecord(Contract):
     """``started``: seconds since 1970, as the system has it; with ``pid`` it names one process for good."""
@@ -16,11 +18,13 @@ class ProcessRecord(Contract):
 
 class Running(Contract):
     """.finetide/prefect/up.json. ``server`` is null where PREFECT_API_URL named one that is not ours.
-    ``api``: its address, with ``/api``. ``pool``: the work pool of the worker. ``deployed``: hash of the settings that
-    the deployments were made from. ``sealed``: the server was started so that it reaches nobody outside."""
+    ``api``: its address, with ``/api``. ``database``: where our server keeps its state, without a password; null where
+    it is not ours. ``pool``: the work pool of the worker. ``deployed``: hash of the settings that the deployments were
+    made from. ``sealed``: the server was started so that it reaches nobody outside."""
 
     schema_version: Literal[1] = 1
     api: str
+    database: str | None = SQLITE  # records of before the setting lack it
     pool: str
     server: ProcessRecord | None
     worker: ProcessRecord | None

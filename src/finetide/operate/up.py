@@ -1,7 +1,8 @@
 """`finetide up` and `finetide down`: a Prefect server on loopback, a worker, and the deployments of params.yaml.
 
 Both may be called twice. What was started stands in ``.finetide/prefect/up.json``, by process id and start time, so
-that `down` ends exactly that. With PREFECT_API_URL set, that server is used and only a worker is started.
+that `down` ends exactly that. With PREFECT_API_URL set, that server is used and only a worker is started. With
+PREFECT_SERVER_DATABASE_CONNECTION_URL set, our server keeps its state in that Postgres (database.py).
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finetide import __version__
 from finetide.config.load import model_names
 from finetide.config.params import model_params
-from finetide.contracts.operate import ProcessRecord, Running
+from finetide.contracts.operate import SQLITE, ProcessRecord, Running
 from finetide.errors import InputError, IntegrityError, ToolError
 from finetide.files import canonical_json, sha256_bytes
 from finetide.lifecycle import isolate
-from finetide.operate import blocks, environment, processes
+from finetide.operate import blocks, database, environment, processes
 from finetide.operate.api import ask
 from finetide.registry.git import call, open_repository
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 USUAL_PORT = 4200
 POOL = "finetide"
@@ -45,8 +49,9 @@ def up(root: Path, port: int | None, say: Say) -> None:
 
     Raises:
         ConfigError: params.yaml. ProjectError: nothing is committed yet.
-        InputError: the port is taken; the server has no notification block of a name in schedule.notify.
-        ToolError: server, deployments or worker failed, with the last lines of what they said.
+        InputError: the port is taken; the database is not that of the last time, or another project's; the server has
+            no notification block of a name in schedule.notify.
+        ToolError: the database, server, deployments or worker failed, with the last lines of what they said.
     """
     schedules = _schedules(root)
     _check_commit(root, say)
@@ -125,10 +130,12 @@ def _server(root: Path, before: Running | None, port: int | None, say: Say, *, s
         if port is not None:
             raise InputError("PREFECT_API_URL names a server already", where="--port", found=port, fix="unset one")
         known = before if before and before.api == given else None
-        say(f"server:      {given} (PREFECT_API_URL)")
+        say(f"server:      {given} (PREFECT_API_URL), with a database of its own")
         return known or Running(
-            api=given, pool=_shared_pool(root), server=None, worker=None, deployed=None, sealed=False
+            api=given, database=None, pool=_shared_pool(root), server=None, worker=None, deployed=None, sealed=False
         )
+    ours = before if before and before.pool == POOL else None
+    url = database.agree(ours)
     if before and processes.find(before.server) and _is_healthy(before.api):
         if port is not None and port != _port_of(before.api):
             raise InputError(f"the server is up on port {_port_of(before.api)}", found=port, fix="finetide down first")
@@ -138,19 +145,51 @@ def _server(root: Path, before: Running | None, port: int | None, say: Say, *, s
         say(f"server:      begins anew, because notices {'no longer' if sealed else 'now'} leave this machine")
     if before:
         processes.stop(before.server)
-    chosen = _choose_port(port, before)
-    api, log = f"http://127.0.0.1:{chosen}/api", environment.folder(root) / "server.log"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(chosen)]
-    record = processes.start(command, cwd=root, env=environment.of_server(root, api, sealed=sealed), log=log)
+    if url is not None:
+        database.check(url)
+    return _start_server(root, ours, _choose_port(port, before), url, sealed, say)
+
+
+def _start_server(root: Path, ours: Running | None, port: int, url: URL | None, sealed: bool, say: Say) -> Running:
+    """Args: ours: the record of the last server of ours. url: its Postgres; None is SQLite. sealed: see `Running`."""
+    api, log = f"http://127.0.0.1:{port}/api", environment.folder(root) / "server.log"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    secret = url.render_as_string(hide_password=False) if url is not None else None
+    record = processes.start(command, cwd=root, env=environment.of_server(root, api, secret, sealed=sealed), log=log)
     # Written before it is healthy, so that `down` finds it whatever happens next.
-    ours = before if before and before.pool == POOL and (environment.folder(root) / "prefect.db").exists() else None
     state = Running(
-        api=api, pool=POOL, server=record, worker=ours and ours.worker, deployed=ours and ours.deployed, sealed=sealed
-    )
+        api=api, database=database.said(url), pool=POOL, server=record, worker=ours and ours.worker,
+        deployed=ours and ours.deployed, sealed=sealed,
+    )  # fmt: skip
     write(root, state)
-    say(f"server:      starting on port {chosen}, process {record.pid}")
-    _until(lambda: _is_healthy(api), SERVER_SECONDS, record, "the server", log, root)
+    say(f"server:      starting on port {port}, process {record.pid}; state in {state.database}")
+    hidden = url.password if url is not None else None
+    _until(lambda: _is_healthy(api), SERVER_SECONDS, record, "the server", log, root, hidden)
+    if ask(api, f"/work_pools/{POOL}") is None:  # a new database, or another than it was
+        processes.stop(state.worker)
+        return state.model_copy(update={"worker": None, "deployed": None})
+    _refuse_neighbour(root, state)
     return state
+
+
+def _refuse_neighbour(root: Path, state: Running) -> None:
+    """Two projects in one database would take each other's deployments away.
+
+    Raises: InputError when deployments there are of another folder, and its worker is at work. Our server is stopped.
+    """
+    body = {"work_pools": {"name": {"any_": [state.pool]}}, "limit": 200}
+    folders = {
+        str(one.get("parameters", {}).get("project")) for one in ask(state.api, "/deployments/filter", body) or []
+    }
+    if folders <= {str(root)} or not _online(state) - {_worker_name(root, state)}:
+        return
+    processes.stop(state.server)
+    write(root, state.model_copy(update={"server": None}))
+    raise InputError(
+        "another project is at work on this database", where=state.database, found=", ".join(sorted(folders)),
+        fix=f"give this one a database of its own: set {database.NAME}, delete .finetide/prefect/up.json; or finetide "
+        "down there, and two minutes later again",
+    )  # fmt: skip
 
 
 def _choose_port(port: int | None, before: Running | None) -> int:
@@ -207,7 +246,7 @@ def _deploy(root: Path, state: Running, schedules: dict[str, Any], told: dict[st
 
 
 def _worker(root: Path, state: Running, say: Say) -> Running:
-    if (there := processes.find(state.worker)) and _worker_is_online(state):
+    if (there := processes.find(state.worker)) and _worker_is_online(root, state):
         say(f"worker:      up already, process {there.pid}")
         write(root, state)
         return state
@@ -215,16 +254,22 @@ def _worker(root: Path, state: Running, say: Say) -> Running:
     log = environment.folder(root) / "worker.log"
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", state.pool, "--type", "process"]
     env = environment.of_client(root, state.api)
-    record = processes.start([*command, "--name", state.pool], cwd=root, env=env, log=log)
+    record = processes.start([*command, "--name", _worker_name(root, state)], cwd=root, env=env, log=log)
     state = state.model_copy(update={"worker": record})
     write(root, state)
     say(f"worker:      starting, process {record.pid}")
-    _until(lambda: _worker_is_online(state), WORKER_SECONDS, record, "the worker", log, root)
+    _until(lambda: _worker_is_online(root, state), WORKER_SECONDS, record, "the worker", log, root)
     return state
 
 
-def _until(ready: Callable[[], bool], seconds: float, record: ProcessRecord, what: str, log: Path, root: Path) -> None:
-    """Raises: ToolError with the end of the log when it died, or did not answer in time."""
+def _until(
+    ready: Callable[[], bool], seconds: float, record: ProcessRecord, what: str, log: Path, root: Path,
+    hidden: str | None = None,
+) -> None:  # fmt: skip
+    """Args: hidden: a password, which no error may show.
+
+    Raises: ToolError with the end of the log when it died, or did not answer in time.
+    """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if ready():
@@ -233,8 +278,11 @@ def _until(ready: Callable[[], bool], seconds: float, record: ProcessRecord, wha
             break
         time.sleep(0.5)
     fault = "died" if processes.find(record) is None else f"did not answer within {seconds:.0f} s"
+    end_of_log = processes.last_lines(log)
+    if hidden:
+        end_of_log = end_of_log.replace(hidden, "***")
     raise ToolError(
-        f"{what} {fault}; the end of its log:\n{processes.last_lines(log)}",
+        f"{what} {fault}; the end of its log:\n{end_of_log}",
         where=str(log.relative_to(root)),
         fix="finetide down, mend what the log names, then finetide up",
     )
@@ -244,11 +292,20 @@ def _is_healthy(api: str) -> bool:
     return ask(api, "/health") is True
 
 
-def _worker_is_online(state: Running) -> bool:
+def _worker_is_online(root: Path, state: Running) -> bool:
+    return _worker_name(root, state) in _online(state)
+
+
+def _online(state: Running) -> set[str]:
+    """Workers of our pool that the server has heard of in the last minutes, by name."""
     workers = ask(state.api, f"/work_pools/{state.pool}/workers/filter", {})
-    return isinstance(workers, list) and any(
-        worker.get("name") == state.pool and worker.get("status") == "ONLINE" for worker in workers
-    )
+    listed = workers if isinstance(workers, list) else []
+    return {str(one.get("name")) for one in listed if one.get("status") == "ONLINE"}
+
+
+def _worker_name(root: Path, state: Running) -> str:
+    """In a database that could be another project's too, a name that tells whose worker it is."""
+    return state.pool if state.database == SQLITE else _shared_pool(root)
 
 
 def _shared_pool(root: Path) -> str:
