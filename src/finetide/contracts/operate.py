@@ -51,6 +51,15 @@ class DropRecord(Contract):
     files: tuple[Seen, ...]
 
 
+class RemoteRecord(Contract):
+    """.finetide/remote/MODEL.json. ``pending``: hashes of bundles that were promoted here and are not in the DVC remote
+    yet, in the order they were promoted; ``problem``: why the last push failed."""
+
+    schema_version: Literal[1] = 1
+    pending: tuple[str, ...]
+    problem: str | None
+
+
 class Waiting(Contract):
     """.finetide/waiting/MODEL.json: a scheduled run that waits for a person. ``verdict_hash``: what a decision is
     about, as in an approval; ``flow_run``: the suspended run on the server at ``api``."""

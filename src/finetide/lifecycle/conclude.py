@@ -18,7 +18,7 @@ from finetide.contracts.status import Outcome
 from finetide.contracts.window import Window
 from finetide.errors import GateError, InputError, ProjectError
 from finetide.files import sha256_file
-from finetide.lifecycle import outputs, policy
+from finetide.lifecycle import outputs, policy, remote
 from finetide.lifecycle.policy import Decision
 from finetide.lifecycle.restore import restore
 from finetide.pipeline import journal
@@ -112,7 +112,9 @@ def promote_challenger(root: Path, model: str, *, force: bool, why: str | None) 
     if current is not None and current.bundle_hash == verdict.challenger_hash:
         return f"{model}: {current.version} ({verdict.challenger_hash[:12]}) is in service already"
     entry = _promote(root, model, verdict, why or verdict.reason, force_reason=why if force else None)
-    return f"{model}: {entry.version} ({verdict.challenger_hash[:12]}) is in service"
+    waits = remote.waiting_line(root, model)
+    lines = [f"{model}: {entry.version} ({verdict.challenger_hash[:12]}) is in service", *([waits] if waits else [])]
+    return "\n  ".join(lines)
 
 
 def roll_back(root: Path, model: str, version: str | None, why: str) -> str:
@@ -206,6 +208,7 @@ def _with_second_thoughts(entry: LedgerEntry, verdict: JudgeVerdict) -> str:
 
 
 def _promote(root: Path, model: str, verdict: JudgeVerdict, reason: str, force_reason: str | None) -> LedgerEntry:
+    remote.intend(root, model, verdict.challenger_hash)
     return service.promote(
         root,
         model,
@@ -216,6 +219,7 @@ def _promote(root: Path, model: str, verdict: JudgeVerdict, reason: str, force_r
         reason=reason,
         hashes=_hashes(root, model),
         force_reason=force_reason,
+        before_alias=lambda: remote.push(root, model),
     )
 
 

@@ -13,7 +13,7 @@ from finetide.config.params import model_params
 from finetide.contracts.window import Start, Window
 from finetide.errors import ConfigError, ProjectError
 from finetide.files import sweep, write_text
-from finetide.lifecycle import isolate, outputs
+from finetide.lifecycle import isolate, outputs, remote
 from finetide.lifecycle.catch_up import catch_up
 from finetide.lifecycle.restore import restore
 from finetide.pipeline import codelock, dvc
@@ -41,6 +41,7 @@ def prepare(root: Path, model: str) -> list[str]:
         sweep(swept)
     lines = _restore_champion(root, model)
     service.reconcile(root, model)
+    lines += remote.push(root, model)
     lines += advance_window(root, model, ())
     lines += _fetch_raw(root, model)
     pinned = Window.read(window_path(root, model)).champion

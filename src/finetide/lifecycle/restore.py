@@ -7,10 +7,16 @@ import os
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
+
+from ruamel.yaml import YAML
 
 from finetide.config.graph import stage_files
 from finetide.errors import IntegrityError, ToolError
+from finetide.files import write_bytes
 from finetide.pipeline import dvc
 from finetide.registry import history, ledger, store
 from finetide.registry.git import open_repository
@@ -30,29 +36,56 @@ def restore(root: Path, model: str, bundle_hash: str) -> list[str]:
         raise IntegrityError("was never promoted, says the ledger", where=model, found=bundle_hash)
     bundle = stage_files(root, "export", model).outs["bundle"]
     weights = stage_files(root, "train", model).outs["model"]
-    scratch = root / ".finetide" / "restore"
-    scratch.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=scratch))
-    try:
-        _unpack(root, ledger.run_commit(root, model, entry.sequence), folder)
-        _configure(root, folder)
+    with unpacked(root, model, ledger.run_commit(root, model, entry.sequence)) as folder:
         targets = [str(bundle), str(weights)]
         if dvc.call(folder, ["checkout", *targets]).code != 0:
             pulled = dvc.call(folder, ["pull", *targets])
             if pulled.code != 0:
                 raise IntegrityError(
-                    f"{entry.version} is neither in DVC's cache nor in a remote",
+                    f"{entry.version} is neither in DVC's cache nor in a remote: {dvc.said(pulled.output)}",
                     where=model,
                     found=bundle_hash,
-                    fix="bring the cache back, or push it from the checkout that promoted it: dvc push",
+                    fix="bring the cache back, or the remote; or push it from the checkout that promoted it: dvc push",
                 )
         kept = store.keep(root, model, folder / bundle, folder / weights)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     if kept != bundle_hash:
         raise IntegrityError("is not what DVC brought back", where=f"{model} {entry.version}", found=kept)
     said = f"brought back {entry.version} ({bundle_hash[:12]}) from DVC"
     return [f"repaired: {said}; its bytes in the store were damaged" if damaged else said]
+
+
+@contextmanager
+def unpacked(root: Path, model: str, commit: str) -> Iterator[Path]:
+    """A DVC project of its own as a run left it: graph, lock, params and the pointers of the model's raw files.
+
+    Args: commit: that of the run. It shares the cache of ``root`` and knows its remotes, and is gone afterwards.
+    """
+    scratch = root / ".finetide" / "restore"
+    scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    try:
+        _unpack(root, commit, folder)
+        _unpack_pointers(root, model, commit, folder)
+        _configure(root, folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def stages_of(folder: Path, model: str) -> list[str]:
+    """Addresses of the model's stages that the unpacked lock knows."""
+    lock = YAML(typ="safe", pure=True).load(StringIO((folder / "dvc.lock").read_text(encoding="utf-8")))
+    return [name for name in lock["stages"] if name.endswith(f"@{model}")]
+
+
+def _unpack_pointers(root: Path, model: str, commit: str, folder: Path) -> None:
+    repository = open_repository(root)
+    raw_files = f"{repository.prefix}data/{model}/raw/"
+    listed = repository.git("ls-tree", "-r", "-z", "--full-tree", "--name-only", commit, "--", raw_files)
+    for name in listed.decode(errors="surrogateescape").split("\0"):
+        if name.endswith(".dvc"):
+            content = repository.git("cat-file", "blob", f"{commit}:{name}")
+            write_bytes(folder / name.removeprefix(repository.prefix), content)
 
 
 def _unpack(root: Path, commit: str, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from finetide.lifecycle import outputs
+from finetide.lifecycle import outputs, remote
 from finetide.lifecycle.conclude import Conclusion, conclude, training_needed
 from finetide.lifecycle.prepare import prepare, repin
 from finetide.pipeline import journal
@@ -119,6 +119,8 @@ def closing_lines(root: Path, model: str, found: Conclusion, ran: Sequence[str] 
     champion = read_alias(root, model)
     if champion is not None:
         lines.append(f"  in service: {champion.version} ({champion.hash[:12]}) in {champion.bundle}")
+    if waits := remote.waiting_line(root, model):
+        lines.append(f"  remote:     {waits}")
     lines.append(f"  report:     {write(root, model)}")
     if found.outcome == "halted":
         lines.append(f'  next:       look at the report, then finetide approve {model} --why "…", or mend the data')

@@ -34,6 +34,17 @@ KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 RUN_PID = "FINETIDE_RUN"
 KILL_AFTER_SECONDS = 10
 Line = Callable[[str], None]
+# What DVC says of a remote → what helps.
+_REMOTE_FIXES = {
+    "requires 'dvc-s3'": "pip install 'finetide[s3]'",
+    "Unable to locate credentials": "aws configure, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for who runs this",
+    "InvalidAccessKeyId": "correct the access key (~/.aws/credentials, or `dvc remote modify --local`)",
+    "SignatureDoesNotMatch": "correct the secret key (~/.aws/credentials, or `dvc remote modify --local`)",
+    "AccessDenied": "let this user list, read and write the bucket",
+    "Forbidden": "let this user list, read and write the bucket",
+    "NoSuchBucket": "make the bucket, or correct the remote's url",
+    "bucket does not exist": "make the bucket, or correct the remote's url",
+}
 
 
 @dataclass(frozen=True)
@@ -219,6 +230,14 @@ def failure(said: str, where: str | None, fix: str | None) -> FinetideError:
     if isinstance(known, MachineError):
         return MachineError(said, where=where, fix=known.fix)
     return ToolError(said, where=where, fix=fix)
+
+
+def said(output: str) -> str:
+    """DVC's own words in one line, with what to do where we know it."""
+    errors = [line.partition("ERROR: ")[2] for line in output.splitlines() if "ERROR: " in line]
+    words = errors[0] if errors else " ".join(output.split()[-40:]) or "DVC said nothing"
+    fix = next((fix for sign, fix in _REMOTE_FIXES.items() if sign in output), "")
+    return f"{words}; fix: {fix}" if fix else words
 
 
 def json_output(root: Path, arguments: Sequence[str]) -> Any:

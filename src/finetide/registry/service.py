@@ -5,7 +5,7 @@ The ledger decides. A crash between ledger and alias is healed by `reconcile`, w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +36,7 @@ def promote(
     force_reason: str | None = None,
     who: str | None = None,
     now: Clock = utc_now,
+    before_alias: Callable[[], object] = lambda: None,
 ) -> LedgerEntry:
     """Put the judged bundle into service: store, ledger, alias. Of what is in service already, the entry is returned.
 
@@ -44,6 +45,7 @@ def promote(
         window: what the challenger was trained on.
         hashes: whatever else pins the run, by name, e.g. ``dvc.lock``; ``weights`` is added.
         force_reason: why to promote against the judge; recorded.
+        before_alias: called once the ledger has it, before the alias moves.
 
     Raises:
         GateError: the judge rejected it, or compared it with another champion than today's; or it was withdrawn.
@@ -71,6 +73,7 @@ def promote(
     _may_promote(ledger.read(root, model), judge, trained, forced=force_reason is not None)
     store.keep(root, model, bundle, weights)
     ledger.append(root, model, build, who=who, now=now)
+    before_alias()
     reconcile(root, model)
     entry = history.promotion(ledger.read(root, model), found)
     assert entry is not None
