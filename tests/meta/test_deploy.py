@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,5 +137,6 @@ def test_the_workers_script_ends_with_down_when_it_is_told_to_stop(tmp_path: Pat
         assert shell.stdout.readline() == b"the worker says\n"  # the log is what the container prints
         shell.terminate()
         assert shell.wait(30) == 0
-        subprocess.run(["pkill", "--session", str(shell.pid)], check=False)  # tail and sleep, which go with a container
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGTERM)  # tail and sleep, which go with a container
     assert (tmp_path / "asked").read_text() == "up\ndown\n"

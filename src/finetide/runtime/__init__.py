@@ -2,6 +2,7 @@
 
 from finetide.runtime.labels import Prediction
 from finetide.runtime.predictor import Predictor, load
+from finetide.runtime.requests import RequestLog
 from finetide.runtime.verify import VerifyReport, verify
 
-__all__ = ["Prediction", "Predictor", "VerifyReport", "load", "verify"]
+__all__ = ["Prediction", "Predictor", "RequestLog", "VerifyReport", "load", "verify"]
