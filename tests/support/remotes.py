@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +76,7 @@ def clone(root: Path, target: Path) -> Path:
 
 @dataclass(frozen=True)
 class S3:
-    """``endpoint``: its address; it takes whatever key comes until `lock` is called."""
+    """``endpoint``: its address; it takes whatever key comes."""
 
     endpoint: str
 
@@ -88,17 +87,6 @@ class S3:
             kind, endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id=KEY,
             aws_secret_access_key=SECRET,
         )  # fmt: skip
-
-    def lock(self) -> None:
-        """From now on nobody may do anything without a known key."""
-        self._set_open_actions("0")
-
-    def unlock(self) -> None:
-        self._set_open_actions("inf")
-
-    def _set_open_actions(self, count: str) -> None:
-        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset-auth", data=count.encode(), method="POST")
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).close()
 
     def use(self, root: Path) -> None:
         """Make it the default remote of a project."""
