@@ -169,8 +169,8 @@ def test_only_the_server_knows_the_address(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv(f"PREFECT_SERVER_DATABASE_{name}", "secret")
         monkeypatch.setenv(f"PREFECT_API_DATABASE_{name}", "secret")
     assert "secret" not in environment.of_client(tmp_path, "http://127.0.0.1:1/api").values()
-    assert "secret" not in environment.of_server(tmp_path, "http://127.0.0.1:1/api").values()
-    told = environment.of_server(tmp_path, "http://127.0.0.1:1/api", "postgresql+asyncpg://a:b@c/d")
+    assert "secret" not in environment.of_server(tmp_path, "http://127.0.0.1:1/api", sealed=True).values()
+    told = environment.of_server(tmp_path, "http://127.0.0.1:1/api", "postgresql+asyncpg://a:b@c/d", sealed=True)
     assert [key for key, value in told.items() if "_DATABASE_" in key] == [database.NAME]
     assert told[database.NAME] == "postgresql+asyncpg://a:b@c/d"
 

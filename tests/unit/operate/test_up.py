@@ -122,6 +122,7 @@ def test_a_server_begins_anew_once_notices_have_to_leave_the_machine(
 
     monkeypatch.delenv("HTTPS_PROXY", raising=False)
     monkeypatch.setattr(up, "_is_healthy", lambda api: True)
+    monkeypatch.setattr(up, "ask", lambda api, path, body=None: [])
     monkeypatch.setattr(processes, "stop", stopped.append)
     monkeypatch.setattr(processes, "start", start)
     said: list[str] = []
