@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from ruamel.yaml import YAML
 
+from finetide.config.stage import Stage
+from finetide.contracts.shift import Recipe
 from finetide.contracts.window import Window, WindowFile
 from finetide.data.suites import default_suite
-from finetide.files import sha256_file, write_json
+from finetide.files import sha256_bytes, sha256_file, write_json
 from finetide.pipeline import codelock
 
 MODEL = "faq"
@@ -104,6 +107,35 @@ def write_squad(path: Path, found: list[dict[str, Any]], version: str = "v2.0") 
 def write_jsonl(path: Path, found: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found), encoding="utf-8")
     return path
+
+
+def split_table(contexts: int = 30, *, without: int = 3) -> pd.DataFrame:
+    """What split leaves of so many contexts a role, as far as later stages look; a fifth is for validation, two test."""
+    made = []
+    for role, start in (("reference", 0), ("incoming", contexts)):
+        for row in rows(contexts, start=start, without=without, later=role == "incoming"):
+            number = int(row["id"][1:].split("-")[0])
+            made.append(
+                {
+                    "row_id": f"{role}.json:{row['id']}", "role": role, "file": f"{role}.json", "line": number,
+                    "label": "answerable" if row["answers"] else "unanswerable",
+                    "split": ("train", "train", "validation", "test", "test")[number % 5], "group": None,
+                    "question": row["question"], "context": row["context"], "answers": json.dumps(row["answers"]),
+                    "digest": sha256_bytes(f"{row['question']}\n{row['context']}".encode()), "name": row["question"],
+                }
+            )  # fmt: skip
+    return pd.DataFrame(made)
+
+
+def study_project(root: Path, found: pd.DataFrame, *, steps: int = 12) -> Path:
+    """A project as the stages up to shift leave it. Args: root: not there yet; found: what split left."""
+    write_project(root, write_squad(root.with_suffix(".json"), rows(2)), steps=steps)
+    stage = Stage.open(root, "train", MODEL)
+    for name in ("split.parquet", "recipe.json"):
+        (root / stage.files.deps[name]).parent.mkdir(parents=True, exist_ok=True)
+    found.to_parquet(root / stage.files.deps["split.parquet"])
+    Recipe(verdict="none", replay=1.0, reason="").write(root / stage.files.deps["recipe.json"])
+    return root
 
 
 @cache

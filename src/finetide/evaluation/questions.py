@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,10 @@ from finetide.metrics.classification import FloatArray
 from finetide.metrics.means import bootstrap_mean
 from finetide.seeding import generator
 from finetide.spans import Asked, Chosen, Found, choose, find_all
+from finetide.task import Anchors
+
+if TYPE_CHECKING:
+    from finetide.evaluation.kinds import Model
 
 MISTAKES = 30
 SCHEMA = pa.schema(
@@ -43,16 +47,13 @@ SCHEMA = pa.schema(
 class _Questions:
     def score(self, held: Held) -> Scored:
         rows = held.held.reset_index(drop=True)
-        asked = [
-            Asked(question, context, golds(said))
-            for question, context, said in zip(rows["question"], rows["context"], rows["answers"], strict=True)
-        ]
-        found = _found(held, rows)
+        asked = asked_of(rows)
+        found = found_of(held.model, rows)
         labelled = rows["label"].notna().to_numpy()
         validation = np.flatnonzero((rows["split"] == "validation").to_numpy() & labelled).tolist()
-        threshold, temperature = tune([found[place] for place in validation], [asked[place] for place in validation])
-        if threshold is None and UNANSWERABLE in set(_taught(held.rows)):
-            threshold = 0.0  # there are such questions, and none on validation to tune it on
+        threshold, temperature = fitted(
+            [found[place] for place in validation], [asked[place] for place in validation], _taught(held.rows)
+        )
         told = [choose(one, ask.context, threshold, temperature) for one, ask in zip(found, asked, strict=True)]
         raw = [choose(one, ask.context, threshold, 1.0).score for one, ask in zip(found, asked, strict=True)]
         test = np.flatnonzero((rows["split"] == "test").to_numpy() & labelled)
@@ -67,13 +68,13 @@ class _Questions:
             }
             for role, mask in masks.items()
         }
-        guesses = baselines(held, questions, list(rows.loc[validation, "label"]))
+        besides_said = baselines(held, questions, list(rows.loc[validation, "label"]))
         besides = {
             name: {
                 role: _measures(graded(said, questions), mask, list(part["label"]), held, f"{name}/{role}")
                 for role, mask in masks.items()
             }
-            for name, said in guesses.items()
+            for name, said in besides_said.items()
         }
         evaluation = AnswerEvaluation(
             temperature=temperature,
@@ -85,6 +86,30 @@ class _Questions:
         outcomes = [UNANSWERABLE if not text else ANSWERABLE for text in answers]
         pairs = pd.DataFrame({"actual": list(part["label"]), "predicted": outcomes})
         return Scored(Metrics(roles=roles, baselines=besides), evaluation, _table(rows, asked, told, raw), pairs)
+
+
+def asked_of(rows: pd.DataFrame) -> list[Asked]:
+    return [
+        Asked(question, context, golds(said))
+        for question, context, said in zip(rows["question"], rows["context"], rows["answers"], strict=True)
+    ]
+
+
+def found_of(model: Model, rows: pd.DataFrame) -> list[Found]:
+    """What the model says of each row, joined by its id."""
+    if rows.empty:
+        return []
+    examples, outputs = model(rows)
+    ids = [examples.ids[places[0]] for places in examples.rows()]
+    by_id = dict(zip(ids, find_all(examples.inputs, outputs), strict=True))
+    return [by_id[row_id] for row_id in rows["row_id"]]
+
+
+def fitted(found: Sequence[Found], asked: Sequence[Asked], taught: Collection[str]) -> tuple[float | None, float]:
+    """As `tune`, of validation questions; where none of them is without an answer and some of the training are, there
+    is nothing to tune the null threshold on, and it is 0. Args: taught: labels of the training rows."""
+    threshold, temperature = tune(found, asked)
+    return (0.0 if threshold is None and UNANSWERABLE in set(taught) else threshold), temperature
 
 
 def tune(found: Sequence[Found], asked: Sequence[Asked]) -> tuple[float | None, float]:
@@ -111,12 +136,14 @@ def graded(answers: Sequence[str], asked: Sequence[Asked]) -> dict[str, FloatArr
 
 def baselines(held: Held, asked: Sequence[Asked], validation: Sequence[str]) -> dict[str, list[str]]:
     """What one can answer without training, by baseline."""
+    found = guesses(asked, UNANSWERABLE in {*_taught(held.rows), *validation})
+    return {**found, "zero-shot": _zero_shot(held, asked)} if asked else found
+
+
+def guesses(asked: Sequence[Asked], some_without: bool) -> dict[str, list[str]]:
+    """What one can answer without any model, by baseline. Args: some_without: whether some have no answer."""
     found = {"lexical": [lexical(one.question, one.context) for one in asked]}
-    if asked:
-        found["zero-shot"] = _zero_shot(held, asked)
-    if UNANSWERABLE in {*_taught(held.rows), *validation}:
-        found["no answer"] = [""] * len(asked)
-    return found
+    return {**found, "no answer": [""] * len(asked)} if some_without else found
 
 
 def _taught(rows: pd.DataFrame) -> list[str]:
@@ -150,33 +177,35 @@ def _longest_run(sentence: str, known: set[str]) -> str:
 
 
 def _zero_shot(held: Held, asked: Sequence[Asked]) -> list[str]:
-    """The sentence that lies nearest to the question, by the untouched base; of it what `lexical` would take."""
-    anchors = held.anchors
+    of_sentences, of_questions = held.base([held.anchors.rows, question_table(asked)])
+    return nearest(held.anchors, of_sentences, of_questions, asked)
+
+
+def question_table(asked: Sequence[Asked]) -> pd.DataFrame:
+    """Each question once, as rows of text."""
     questions = list(dict.fromkeys(one.question for one in asked))
-    table = pd.DataFrame({"row_id": [f"question:{place}" for place in range(len(questions))], "text": questions})
-    of_sentences, of_questions = (_unit(found) for found in held.base([anchors.rows, table]))
-    texts, place = list(anchors.rows["text"]), {question: at for at, question in enumerate(questions)}
+    return pd.DataFrame({"row_id": [f"question:{place}" for place in range(len(questions))], "text": questions})
+
+
+def nearest(anchors: Anchors, of_anchors: FloatArray, of_table: FloatArray, asked: Sequence[Asked]) -> list[str]:
+    """The sentence that lies nearest to the question, by the untouched base; of it what `lexical` would take.
+
+    Args: of_anchors, of_table: features of the anchors and of `question_table`, [rows, hidden] each.
+    """
+    of_sentences, of_questions = _unit(of_anchors), _unit(of_table)
+    texts = list(anchors.rows["text"])
+    place = {question: at for at, question in enumerate(dict.fromkeys(one.question for one in asked))}
     owners = {context: at for at, context in enumerate(dict.fromkeys(one.context for one in asked))}
     found = []
     for one in asked:
         here = np.flatnonzero(anchors.owner == owners[one.context])
-        nearest = here[int(np.argmax(of_sentences[here] @ of_questions[place[one.question]]))]
-        found.append(_longest_run(texts[nearest], set(normalise(one.question).split())))
+        closest = here[int(np.argmax(of_sentences[here] @ of_questions[place[one.question]]))]
+        found.append(_longest_run(texts[closest], set(normalise(one.question).split())))
     return found
 
 
 def _unit(values: FloatArray) -> FloatArray:
     return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))
-
-
-def _found(held: Held, rows: pd.DataFrame) -> list[Found]:
-    """Of each row, joined by its id."""
-    if rows.empty:
-        return []
-    examples, outputs = held.model(rows)
-    ids = [examples.ids[places[0]] for places in examples.rows()]
-    by_id = dict(zip(ids, find_all(examples.inputs, outputs), strict=True))
-    return [by_id[row_id] for row_id in rows["row_id"]]
 
 
 def _scores(told: Sequence[Chosen], places: Any) -> FloatArray:

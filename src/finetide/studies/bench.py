@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from finetide import base, tasks
@@ -16,19 +16,41 @@ from finetide.config.train import LearnParams
 from finetide.contracts.shift import Recipe
 from finetide.contracts.window import Window
 from finetide.data.payload import read_split
-from finetide.errors import DataError, InputError
-from finetide.evaluation.align import label_indices
+from finetide.errors import DataError
+from finetide.evaluation import kinds
 from finetide.evaluation.measures import BoolArray, role_masks
 from finetide.files import canonical_json, sha256_bytes, sha256_file
-from finetide.metrics.classification import IntArray
 from finetide.pipeline import codelock
+from finetide.report.words import METRIC_NAMES
 from finetide.stages.train import start_folder, training_rows, validation_rows
+from finetide.task import Task
+
+
+@dataclass(frozen=True)
+class Terms:
+    """``metric``: the main one, as in metrics.json; ``name``: in words, after "an". ``unit``: what labelled rows are
+    called where they are counted."""
+
+    metric: str
+    name: str
+    unit: str
+
+    @classmethod
+    def of(cls, metrics: Sequence[str], unit: str) -> Terms:
+        """Args: metrics: the main one first."""
+        return cls(metrics[0], METRIC_NAMES[metrics[0]], unit)
+
+    @property
+    def title(self) -> str:
+        """The name with a capital."""
+        return self.name[:1].upper() + self.name[1:]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """``rows``: all of the split; ``train``, ``validation``, ``test``: labelled ones. ``starts``: folders of weights,
-    base and maybe champion; ``weights``: their hashes. ``code``: hash of what makes a run."""
+    """``rows``: all of the split; ``train``, ``validation``, ``test``: labelled ones. ``labels``: of the model.
+    ``starts``: folders of weights, base and maybe champion; ``weights``: their hashes. ``code``: hash of what makes a
+    run."""
 
     stage: Stage
     params: LearnParams
@@ -52,9 +74,26 @@ class Bench:
         return self.stage.seed
 
     @property
-    def truth(self) -> IntArray:
-        """Of the test rows, shape [rows]."""
-        return label_indices(list(self.test["label"]), self.labels)
+    def task(self) -> Task:
+        return tasks.load(self.stage.task)
+
+    @property
+    def kind(self) -> kinds.Studying:
+        """How the family's predictions are made and measured."""
+        return kinds.studying(self.stage.task)
+
+    @property
+    def sides(self) -> kinds.Sides:
+        return kinds.Sides(self.train, self.validation, self.test, self.labels)
+
+    @property
+    def terms(self) -> Terms:
+        return Terms.of(self.kind.metrics, self.kind.unit)
+
+    @cached_property
+    def guesses(self) -> dict[str, tuple[str, ...]]:
+        """What one says of the test rows without any model, by baseline."""
+        return self.kind.guesses(self.sides)
 
     @property
     def masks(self) -> dict[str, BoolArray]:
@@ -68,17 +107,12 @@ def open_bench(root: Path, model: str, *, with_champion: bool = False) -> Bench:
     Args: with_champion: look for the weights of the window's champion too.
 
     Raises: ProjectError where a stage has not run or the champion's weights are not here, DataError where labelled
-    rows of a side are missing, InputError where a row's answer is no label.
+    rows of a side are missing.
     """
     stage = Stage.open(root, "train", model)
     split = stage.dep("split.parquet")
     rows = read_split(stage)
     task = tasks.load(stage.task)
-    if not task.one_label:
-        raise InputError(
-            "studies compare labels of rows, and this model gives none", where=f"params.yaml: models.{model}.task",
-            found=stage.task, fix="compare runs with other params.yaml instead: finetide run",
-        )  # fmt: skip
     params = stage.section(task.train_params)
     written = root / stage.files.deps["recipe.json"]
     replay = Recipe.read(written).replay if written.is_file() else params.replay
@@ -97,7 +131,7 @@ def open_bench(root: Path, model: str, *, with_champion: bool = False) -> Bench:
     starts = {"base": base.resolve(stage.base, root)}
     if with_champion and window.champion is not None:
         starts["champion"] = start_folder(stage, window.model_copy(update={"start": "champion"}))
-    labels = tuple(sorted(set(rows["label"].dropna())))
+    labels = task.outcomes(rows)
     evaluate = stage.section(task.evaluate_params, "evaluate")
     weights = {name: _weights_hash(folder) for name, folder in starts.items()}
     code = codelock.code_hash("finetide.studies.fit", stage.task)
@@ -109,12 +143,6 @@ def open_bench(root: Path, model: str, *, with_champion: bool = False) -> Bench:
 def _weights_hash(folder: Path) -> str:
     files = [folder / name for name in (*base.NEEDED, base.IMAGES, "labels.json")]
     return sha256_bytes(canonical_json({path.name: sha256_file(path) for path in files if path.is_file()}))
-
-
-def majority(bench: Bench) -> IntArray:
-    """The most frequent training label, for every test row."""
-    counts = np.bincount(label_indices(list(bench.train["label"]), bench.labels), minlength=len(bench.labels))
-    return np.full(len(bench.test), int(counts.argmax()), dtype=np.int64)
 
 
 def digest(rows: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Lines over the number of training labels as SVG, in the report's style."""
+"""Lines over the number of labelled training rows as SVG, in the report's style."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from finetide.contracts.study import Method, StudyResult
 from finetide.report.charts import WIDTH, Panel
 from finetide.report.svg import line, path, spread, svg, tag, text
 from finetide.report.words import count
+from finetide.studies.bench import Terms
 from finetide.studies.methods import NAMES
 
 LINES: tuple[Method, ...] = ("tuned", "scratch", "probe")
@@ -24,22 +25,23 @@ LEFT, ENTRY, BESIDE, LETTER = 52.0, 110.0, 38.0, 6.4
 Point = tuple[int, Measure]
 
 
-def efficiency(title: str, results: Sequence[StudyResult], role: str) -> Markup:
-    """Accuracy, a line a method; zero-shot, which needs no label, is a level."""
+def efficiency(title: str, results: Sequence[StudyResult], role: str, terms: Terms) -> Markup:
+    """The main metric, a line a method; zero-shot, which needs no label, is a level."""
 
     def points(method: Method) -> list[Point]:
-        return [(one.rows, one.roles[role]["accuracy"]) for one in results if one.method == method]
+        return [(one.rows, one.roles[role][terms.metric]) for one in results if one.method == method]
 
-    levels = {NAMES[one.method]: one.roles[role]["accuracy"] for one in results if one.method == "zero-shot"}
-    return over_labels(title, {NAMES[method]: points(method) for method in LINES}, levels)
+    levels = {NAMES[one.method]: one.roles[role][terms.metric] for one in results if one.method == "zero-shot"}
+    return over_labels(title, terms.unit, {NAMES[method]: points(method) for method in LINES}, levels)
 
 
 def over_labels(
-    title: str, series: Mapping[str, Sequence[Point]], levels: Mapping[str, Measure] | None = None
+    title: str, unit: str, series: Mapping[str, Sequence[Point]], levels: Mapping[str, Measure] | None = None
 ) -> Markup:
-    """Shares with their intervals over the number of training labels, which grows tenfold in equal steps.
+    """Shares with their intervals over the number of labelled training rows, which grows tenfold in equal steps.
 
-    Args: series: name → points; one without any is not drawn. levels: name → a line from side to side.
+    Args: unit: what such rows are called. series: name → points; one without any is not drawn. levels: name → a line
+        from side to side.
     """
     levels = levels or {}
     kinds = {name: _kind(place) for place, name in enumerate(series)}
@@ -54,7 +56,7 @@ def over_labels(
     for place, rows in _apart(panel, labels):
         drawn.append(line(place, bottom, place, bottom + 4, "axis"))
         drawn.append(text(place, bottom + 17, count(rows), anchor="middle"))
-    drawn.append(text(panel.left + panel.width / 2, bottom + 34, "training labels", anchor="middle"))
+    drawn.append(text(panel.left + panel.width / 2, bottom + 34, f"training {unit}", anchor="middle"))
     for index, (name, found) in enumerate(series.items()):
         # Whiskers of the lines stand beside each other.
         drawn += _curve(panel, found, kinds[name], aside=4.0 * (index - (len(series) - 1) / 2))

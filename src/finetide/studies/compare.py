@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from finetide.contracts.study import Method, Study, StudyResult
 from finetide.report.words import ROLE_NAMES, percent
-from finetide.studies.bench import Bench
+from finetide.studies.bench import Bench, Terms
 from finetide.studies.describe import describe, points
 from finetide.studies.fit import Job, finished
 from finetide.studies.methods import NAMES, phases
@@ -17,7 +17,7 @@ METHODS: tuple[Method, ...] = ("tuned", "champion", "scratch", "probe", "zero-sh
 
 
 def measure(bench: Bench, seeds: int, finish: Finish = finished) -> Study:
-    left_out: dict[Method, str] = {}
+    left_out: dict[Method, str] = dict(bench.kind.left_out)
     if "champion" not in bench.starts:
         left_out["champion"] = "the window pins no champion: this is the model's first training"
     if not phases(bench.params, "scratch"):
@@ -37,11 +37,11 @@ def measure(bench: Bench, seeds: int, finish: Finish = finished) -> Study:
     results = [result(bench, method, None, runs(method), () if method == "tuned" else yardstick) for method in methods]
     return describe(
         bench, "compare", results, [run for _, run in made],
-        yardstick="fine-tuned from the base", sentence=sentence(results), left_out=left_out,
+        yardstick="fine-tuned from the base", sentence=sentence(results, bench.terms), left_out=left_out,
     )  # fmt: skip
 
 
-def sentence(results: Sequence[StudyResult]) -> str:
+def sentence(results: Sequence[StudyResult], terms: Terms) -> str:
     """Which starts differ from the base's beyond what the choice of test rows explains, on incoming rows if any."""
     tuned = next(one for one in results if one.method == "tuned")
     role = "incoming" if "incoming" in tuned.roles else next(iter(tuned.roles))
@@ -55,5 +55,5 @@ def sentence(results: Sequence[StudyResult]) -> str:
         verdict = "better" if difference.low > 0 else "worse" if difference.high < 0 else "not told apart"
         said[verdict].append(f"{NAMES[one.method]} ({points(difference)})")
     parts = [f"{verdict}: {', '.join(names)}" for verdict, names in said.items() if names]
-    reached = percent(tuned.roles[role]["accuracy"].value)
+    reached = f"an {terms.name} of {percent(tuned.roles[role][terms.metric].value)}"
     return f"On {ROLE_NAMES[role]} test rows fine-tuning from the base has {reached}. Against it, {'; '.join(parts)}."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from finetide.contracts.study import Method, Study, StudyResult
 from finetide.report.words import count, percent
-from finetide.studies.bench import Bench
+from finetide.studies.bench import Bench, Terms
 from finetide.studies.describe import describe, points, whole_role
 from finetide.studies.fit import Job, finished
 from finetide.studies.methods import phases
@@ -15,13 +15,16 @@ from finetide.studies.subsets import subset
 from finetide.studies.work import Finish, run_all
 
 CURVES: tuple[Method, ...] = ("tuned", "probe", "scratch")
-YARDSTICK = "from scratch with all labels"
+YARDSTICK = "from scratch with all training rows"
 
 
 def measure(bench: Bench, shares: Sequence[float], seeds: int, finish: Finish = finished) -> Study:
     """Args: shares: rising; the whole is added. seeds: repeats, each with its own choice of labels."""
     all_shares = tuple(sorted({*shares, 1.0}))
-    methods = [method for method in CURVES if phases(bench.params, method)]
+    left_out: dict[Method, str] = {name: why for name, why in bench.kind.left_out.items() if name in CURVES}
+    if not phases(bench.params, "scratch"):
+        left_out["scratch"] = "there is no tune phase in params.yaml"
+    methods = [method for method in CURVES if method not in left_out]
     jobs = [
         Job(method, share, subset(bench.train, share, seed), seed)
         for share in all_shares
@@ -43,39 +46,38 @@ def measure(bench: Bench, shares: Sequence[float], seeds: int, finish: Finish = 
             results.append(result(bench, method, share, runs(method, share), () if same else yardstick))
     return describe(
         bench, "curve", results, list(made.values()),
-        yardstick=YARDSTICK if yardstick else "", sentence=sentence(results),
-        left_out={} if yardstick else {"scratch": "there is no tune phase in params.yaml"},
+        yardstick=YARDSTICK if yardstick else "", sentence=sentence(results, bench.terms), left_out=left_out,
     )  # fmt: skip
 
 
-def sentence(results: Sequence[StudyResult]) -> str:
+def sentence(results: Sequence[StudyResult], terms: Terms) -> str:
     """What the numbers say of fine-tuning against training from scratch with all labels, on all test rows.
 
-    Fine-tuning *reaches* it with n labels when with n labels and with every larger number that was tried its accuracy
-    is not below.
+    Fine-tuning *reaches* it with n labels when with n labels and with every larger number that was tried its main
+    metric is not below.
     """
     role = whole_role(results[0].roles)
     tuned = sorted((one for one in results if one.method == "tuned"), key=lambda one: one.rows)
     scratch = next((one for one in results if one.method == "scratch" and one.share == 1.0), None)
     whole = tuned[-1]
     if scratch is None:
-        reached = whole.roles[role]["accuracy"]
-        return f"With all {count(whole.rows)} labels fine-tuning reaches {percent(reached.value)}."
-    goal = scratch.roles[role]["accuracy"].value
-    aim = f"the from-scratch accuracy of all {count(scratch.rows)} labels ({percent(goal)})"
+        reached = f"an {terms.name} of {percent(whole.roles[role][terms.metric].value)}"
+        return f"With all {count(whole.rows)} {terms.unit} fine-tuning reaches {reached}."
+    goal = scratch.roles[role][terms.metric].value
+    aim = f"the from-scratch {terms.name} of all {count(scratch.rows)} {terms.unit} ({percent(goal)})"
     fallen = next((run for run in scratch.runs if run.collapsed), None)
     doubt = f" From scratch, seed {fallen.seed} collapsed, so this says little: {fallen.collapsed}." if fallen else ""
-    below = [index for index, one in enumerate(tuned) if one.roles[role]["accuracy"].value < goal]
+    below = [index for index, one in enumerate(tuned) if one.roles[role][terms.metric].value < goal]
     first = below[-1] + 1 if below else 0
     if first == len(tuned):
-        return f"Fine-tuning does not reach {aim}: all of them give {_with(whole, role, ' (')}).{doubt}"
+        return f"Fine-tuning does not reach {aim}: all of them give {_with(whole, role, terms, ' (')}).{doubt}"
     found = tuned[first]
-    which = "all of them" if found is whole else f"{count(found.rows)} labels"
-    words = f"Fine-tuning reaches {aim} with {which} ({_with(found, role)})"
+    which = "all of them" if found is whole else f"{count(found.rows)} {terms.unit}"
+    words = f"Fine-tuning reaches {aim} with {which} ({_with(found, role, terms)})"
     if first == 0 and len(tuned) > 1:
         words += ", the fewest that were tried"
     return f"{words}.{doubt}"
 
 
-def _with(one: StudyResult, role: str, between: str = "; ") -> str:
-    return f"{percent(one.roles[role]['accuracy'].value)}{between}difference {points(one.against[role])}"
+def _with(one: StudyResult, role: str, terms: Terms, between: str = "; ") -> str:
+    return f"{percent(one.roles[role][terms.metric].value)}{between}difference {points(one.against[role])}"

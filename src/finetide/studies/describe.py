@@ -8,7 +8,7 @@ from typing import Literal
 
 from finetide.contracts.metrics import Measure
 from finetide.contracts.study import FinishedRun, Kind, Method, Study, StudyResult
-from finetide.studies.bench import Bench, majority
+from finetide.studies.bench import Bench
 from finetide.studies.methods import MADE
 
 
@@ -24,17 +24,19 @@ def describe(
     made: Mapping[Method, str] | None = None,
 ) -> Study:
     """Args: made: how methods were made, where it was not as in other studies."""
-    how = {**MADE, **(made or {})}
+    how = {**MADE, **bench.kind.made, **(made or {})}
     return Study(
         kind=kind,
         model=bench.model,
         split_sha256=bench.split_sha256,
-        labels=len(bench.labels),
+        metrics=bench.kind.metrics,
+        unit=bench.kind.unit,
+        labels=len(bench.labels) if bench.task.one_label else None,
         train_rows=len(bench.train),
         validation_rows=len(bench.validation),
         test_rows={role: int(mask.sum()) for role, mask in bench.masks.items()},
         confidence=bench.evaluate.confidence,
-        majority=float((majority(bench) == bench.truth).mean()),
+        naive=naive(bench),
         energy="; ".join(dict.fromkeys(run.energy for run in runs)),
         yardstick=yardstick,
         made={one.method: how[one.method] for one in results},
@@ -42,6 +44,12 @@ def describe(
         results=tuple(results),
         sentence=sentence,
     )
+
+
+def naive(bench: Bench) -> dict[str, float]:
+    """Of what one says without any model, the main metric on all test rows together, by baseline."""
+    kind, sides = bench.kind, bench.sides
+    return {name: kind.value(kind.metrics[0], kind.grade(said, sides), sides) for name, said in bench.guesses.items()}
 
 
 def whole_role(roles: Collection[str]) -> str:
@@ -56,7 +64,7 @@ def over_runs(one: StudyResult, name: Literal["gap", "trainable", "validation"])
 
 
 def points(difference: Measure) -> str:
-    """A difference of accuracies in percentage points with its interval."""
+    """A difference of shares in percentage points with its interval."""
     ends = ""
     if difference.low is not None and difference.high is not None:
         ends = f", interval {difference.low * 100:+.1f} to {difference.high * 100:+.1f}"

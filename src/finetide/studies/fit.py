@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,17 +25,16 @@ from finetide.engine.progress import Curve
 from finetide.engine.scratch import randomise
 from finetide.engine.specs import Data
 from finetide.errors import IntegrityError
-from finetide.evaluation import baselines
-from finetide.evaluation.align import align
+from finetide.evaluation.align import align, means_of_rows
 from finetide.files import canonical_json, sha256_bytes
-from finetide.metrics.classification import FloatArray, IntArray
+from finetide.metrics.classification import FloatArray
 from finetide.seeding import derive
 from finetide.stages.evaluate import BATCH_TOKENS
 from finetide.stages.train import adapt_inputs, engine_settings, model_settings
 from finetide.studies.bench import Bench, digest
 from finetide.studies.energy import measured
 from finetide.studies.methods import phases, repeats
-from finetide.task import Built, Examples, ModelSettings, Task
+from finetide.task import Anchors, Built, Examples, ModelSettings, Task
 
 Clock = Callable[[], float]
 # A point is made in one go: no checkpoint but those that the engine writes at the end of a phase.
@@ -56,9 +56,9 @@ class Job:
 
 @dataclass(frozen=True)
 class _Made:
-    """``predicted``: label indices of the test rows. The others: see `FinishedRun`."""
+    """See `FinishedRun`."""
 
-    predicted: IntArray
+    predicted: tuple[str, ...]
     validation: float | None
     steps: int
     seconds: float
@@ -92,7 +92,7 @@ def finished(bench: Bench, job: Job, *, clock: Clock = time.monotonic) -> tuple[
         method=job.method,
         seed=job.seed,
         rows=len(job.rows),
-        predicted=tuple(made.predicted.tolist()),
+        predicted=made.predicted,
         validation=made.validation,
         steps=made.steps,
         seconds=made.seconds,
@@ -127,10 +127,13 @@ def _trained(bench: Bench, job: Job, work: Path, clock: Clock) -> _Made:
     result = train(task, built, data, specs, settings, curve, Checkpoints(work / "done" / "run"))
     seconds = clock() - started
     steps = sum(phase.steps for phase in result.phases if phase.kind in ("tune", "adapt"))
-    test = task.encode(built, bench.test.assign(label=None))
-    logits = align(list(bench.test["row_id"]), test.ids, predict(task, built, test, batch_tokens=BATCH_TOKENS))
-    best = result.phases[result.kept].score.accuracy
-    made = _Made(logits.argmax(axis=1).astype(np.int64), best, steps, seconds)
+
+    def model(of: pd.DataFrame) -> tuple[Examples, Any]:
+        examples = task.encode(built, of)
+        return examples, predict(task, built, examples, batch_tokens=BATCH_TOKENS)
+
+    said = bench.kind.said(model, replace(bench.sides, train=job.rows))
+    made = _Made(said, result.phases[result.kept].score.accuracy, steps, seconds)
     tunes = [place for place, phase in enumerate(result.phases) if phase.kind == "tune"]
     if not tunes:
         return made
@@ -142,19 +145,27 @@ def _zero_shot(bench: Bench, clock: Clock) -> _Made:
     started = clock()
     task, built = _build(bench, Job("zero-shot", None, bench.train, bench.seed))
 
-    def features(rows: pd.DataFrame) -> FloatArray:
-        examples = task.encode(built, rows.assign(label=None))
-        found = embed(task, built, examples, batch_tokens=BATCH_TOKENS, cache=None, precision="fp32")
-        return align(list(rows["row_id"]), examples.ids, found.astype(np.float64))
+    def features(of: Sequence[pd.DataFrame]) -> list[FloatArray]:
+        found = []
+        for rows in of:
+            examples = task.encode(built, rows.assign(label=None))
+            values = embed(task, built, examples, batch_tokens=BATCH_TOKENS, cache=None, precision="fp32")
+            ids, values = means_of_rows(examples.rows(), examples.ids, values)
+            found.append(align(list(rows["row_id"]), ids, values.astype(np.float64)))
+        return found
 
-    anchors = task.anchors(bench.train, bench.labels, bench.evaluate)
-    labels = baselines.means(features(anchors.rows), anchors.owner, len(bench.labels))
+    anchors = _anchors(bench)
+    (of_anchors,) = features([anchors.rows])
     seconds = clock() - started
-    return _Made(baselines.zero_shot(features(bench.test), labels), None, 0, seconds)
+    return _Made(bench.kind.zero_shot(anchors, of_anchors, features, bench.sides), None, 0, seconds)
+
+
+def _anchors(bench: Bench) -> Anchors:
+    return bench.task.anchors(pd.concat([bench.train, bench.test]), bench.labels, bench.evaluate)
 
 
 def _build(bench: Bench, job: Job) -> tuple[Task, Built]:
-    task, model = tasks.load(bench.stage.task), model_settings(bench.labels, bench.params)
+    task, model = bench.task, model_settings(bench.labels, bench.params)
     if job.method in ("probe", "zero-shot"):  # on the base as it is
         model = replace(model, hidden=(), tokens=())
     return task, task.build(bench.starts[_start(job.method)], model, seed=derive(job.seed, "build"))
@@ -188,7 +199,7 @@ def _key(bench: Bench, job: Job) -> str:
         "method": job.method,
         # A solver needs no chance: repeats of a probe on the same rows are one run.
         "seed": job.seed if job.method not in ("probe", "zero-shot") else None,
-        "rows": [digest(part) for part in ((job.rows, bench.validation) if trains else ())],
+        "rows": [digest(part) for part in ((job.rows, bench.validation) if trains else (_anchors(bench).rows,))],
         "unlabelled": digest(bench.rows) if adapts else None,
         "test": digest(bench.test),
         "labels": bench.labels,

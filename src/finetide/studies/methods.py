@@ -25,13 +25,12 @@ NAMES: dict[Method, str] = {
     "probe": "probe",
     "zero-shot": "zero-shot",
 }
+# The others are made as the family has them (`finetide.evaluation.kinds.Studying`).
 MADE: dict[Method, str] = {
     "tuned": "the model's own phases (params.yaml), from the base",
     "champion": "the same phases, from the champion's weights",
     "scratch": f"the base's architecture with random weights; the tune phases with all layers learning, at a rate of "
     f"{SCRATCH_RATE:g}, {SCRATCH_LENGTH} times as long and as patient, at least {SCRATCH_STEPS} steps",
-    "probe": "logistic regression on the frozen base; validation chooses the strength of its penalty",
-    "zero-shot": "no training: the label whose text lies nearest to the row's, by the base",
 }
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from finetide.contracts.metrics import Measure
 from finetide.contracts.study import FinishedRun, Method, StudyResult, StudyRun
 from finetide.evaluation.measures import BoolArray
-from finetide.metrics.bootstrap import mean_bootstrap
-from finetide.metrics.classification import METRICS, IntArray, count
+from finetide.metrics.classification import FloatArray
 from finetide.seeding import generator
 from finetide.studies import collapse
-from finetide.studies.bench import Bench, majority
+from finetide.studies.bench import Bench
 from finetide.studies.describe import whole_role
 
 Runs = Sequence[tuple[int, FinishedRun]]
@@ -23,20 +20,18 @@ def result(
     bench: Bench, method: Method, share: float | None, runs: Runs, yardstick: Runs = (), *, policy: str | None = None
 ) -> StudyResult:
     """Args: runs, yardstick: seed and run; ``yardstick`` is what the difference is taken from, if anything."""
-    truth, labels = bench.truth, len(bench.labels)
-    predicted, theirs = _predictions(runs), _predictions(yardstick)
+    kind, sides = bench.kind, bench.sides
+    mine, theirs = _grades(bench, runs), _grades(bench, yardstick)
     roles: dict[str, dict[str, Measure]] = {}
     against: dict[str, Measure] = {}
     for role, mask in bench.masks.items():
-        inside = [one[mask] for one in predicted]
-        roles[role] = {metric: _mean(bench, role, mask, metric, inside) for metric in METRICS}
+        roles[role] = {metric: _mean(bench, role, mask, metric, mine) for metric in kind.metrics}
         if theirs:
-            against[role] = _mean(bench, role, mask, "accuracy", inside, [one[mask] for one in theirs])
+            against[role] = _mean(bench, role, mask, kind.metrics[0], mine, theirs)
     shown = tuple(
         StudyRun(
             seed=seed,
-            accuracy=float(METRICS["accuracy"](count(truth, one, labels))),
-            macro_f1=float(METRICS["macro_f1"](count(truth, one, labels))),
+            measures={metric: kind.value(metric, grades, sides) for metric in kind.metrics},
             validation=run.validation,
             steps=run.steps,
             seconds=run.seconds,
@@ -45,7 +40,7 @@ def result(
             trainable=run.trainable,
             collapsed=reason,
         )
-        for (seed, run), one, reason in zip(runs, predicted, _collapsed(bench, method, predicted), strict=True)
+        for (seed, run), grades, reason in zip(runs, mine, _collapsed(bench, method, mine), strict=True)
     )
     return StudyResult(
         method=method, policy=policy, share=share, rows=runs[0][1].rows, roles=roles, against=against, shallower=None,
@@ -54,33 +49,32 @@ def result(
 
 
 def difference(bench: Bench, runs: Runs, minus: Runs) -> Measure:
-    """Accuracy of ``runs`` less that of ``minus``, on all test rows together."""
+    """The main metric of ``runs`` less that of ``minus``, on all test rows together."""
     role = whole_role(bench.masks)
-    mask = bench.masks[role]
-    mine, theirs = ([one[mask] for one in _predictions(part)] for part in (runs, minus))
-    return _mean(bench, role, mask, "accuracy", mine, theirs)
+    return _mean(bench, role, bench.masks[role], bench.kind.metrics[0], _grades(bench, runs), _grades(bench, minus))
 
 
-def _predictions(runs: Runs) -> list[IntArray]:
-    return [np.array(run.predicted, dtype=np.int64) for _, run in runs]
+def _grades(bench: Bench, runs: Runs) -> list[FloatArray]:
+    return [bench.kind.grade(run.predicted, bench.sides) for _, run in runs]
 
 
 def _mean(
-    bench: Bench, role: str, mask: BoolArray, metric: str, runs: Sequence[IntArray], minus: Sequence[IntArray] = ()
+    bench: Bench, role: str, mask: BoolArray, metric: str, runs: Sequence[FloatArray], minus: Sequence[FloatArray] = ()
 ) -> Measure:
-    found = mean_bootstrap(
-        bench.truth[mask], runs, minus=minus, labels=len(bench.labels), metric=METRICS[metric],
+    found = bench.kind.mean(
+        metric, [one[mask] for one in runs], [one[mask] for one in minus], bench.sides,
         resamples=bench.evaluate.bootstrap, confidence=bench.evaluate.confidence,
         chance=generator(bench.seed, "study", role, metric, "difference" if minus else "alone"),
     )  # fmt: skip
     return Measure(value=found.value, low=found.low, high=found.high, rows=int(mask.sum()))
 
 
-def _collapsed(bench: Bench, method: Method, predicted: Sequence[IntArray]) -> list[str | None]:
+def _collapsed(bench: Bench, method: Method, runs: Sequence[FloatArray]) -> list[str | None]:
     """Only what trains by gradient descent can."""
     if method in ("probe", "zero-shot"):
-        return [None] * len(predicted)
+        return [None] * len(runs)
+    guesses = {name: bench.kind.grade(said, bench.sides) for name, said in bench.guesses.items()}
     return collapse.reasons(
-        bench.truth, predicted, majority(bench), labels=len(bench.labels), resamples=bench.evaluate.bootstrap,
+        bench.kind, bench.sides, runs, guesses, resamples=bench.evaluate.bootstrap,
         confidence=bench.evaluate.confidence, seed=bench.seed,
     )  # fmt: skip

@@ -18,7 +18,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from tqdm import tqdm
 
-from finetide import tasks
 from finetide.config.train import TunePhase
 from finetide.contracts.search import Search, Tried
 from finetide.engine.checkpoint import Unsaved
@@ -43,7 +42,7 @@ AS_IT_IS = "as it is"
 RATES = 8.0
 # Trials at random before the sampler believes what it has seen, and before anything is pruned.
 AT_RANDOM = 5
-# Accuracy decides; between equals the lower loss, which no accuracy is worth less than.
+# The metric decides; between equals the lower loss, which no difference of the metric is worth less than.
 TIE = 1e-6
 SETTINGS = 3
 Clock = Callable[[], float]
@@ -71,7 +70,7 @@ def search(
     Raises: ConfigError: there is no tune phase.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    task = tasks.load(bench.stage.task)
+    task = bench.task
     specs = phase_specs(bench.params)
     with alone(bench.stage.root, bench.model):
         work = _Work(bench, task, specs, _space(bench, task, specs))
@@ -99,7 +98,7 @@ class _Work:
         self.bench, self.task, self.specs, self.space = bench, task, specs, space
 
     def fit(self, trial: optuna.Trial, spec: TuneSpec) -> tuple[float, float]:
-        """Validation accuracy and loss of the best weights of all phases.
+        """Validation metric and loss of the best weights of all phases.
 
         Raises: optuna.TrialPruned when the trial is behind.
         """
@@ -225,7 +224,7 @@ def _one(study: optuna.Study, work: _Work, fit: Any) -> None:
     spec = replace(space.spec, learning_rate=rate, policy=space.policies[layers])
     spec = replace(spec, epochs=length) if space.unit == "epochs" else replace(spec, steps=length)
     try:
-        accuracy, loss = fit(trial, spec)
+        value, loss = fit(trial, spec)
     except optuna.TrialPruned as pruned:
         trial.set_user_attr("said", str(pruned))
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -233,15 +232,15 @@ def _one(study: optuna.Study, work: _Work, fit: Any) -> None:
         trial.set_user_attr("said", error.what)
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     else:
-        trial.set_user_attr("accuracy", accuracy)
+        trial.set_user_attr("value", value)
         trial.set_user_attr("loss", loss)
-        study.tell(trial, accuracy - TIE * loss)
+        study.tell(trial, value - TIE * loss)
 
 
 def _say(study: optuna.Study, plain: bool, trials: int) -> None:
     ended = _ended(study)
     told = _tried(len(ended) - 1, ended[-1])
-    how = percent(told.accuracy) if told.accuracy is not None else f"{told.state}, {told.said}"
+    how = percent(told.value) if told.value is not None else f"{told.state}, {told.said}"
     if plain:
         print(
             f"trial {len(ended)}/{trials}: rate {told.learning_rate:.2g}, layers {told.layers}, "
@@ -258,7 +257,7 @@ def _tried(number: int, trial: optuna.trial.FrozenTrial) -> Tried:
         layers=trial.params["layers"],
         length=trial.params["length"],
         state=states.get(trial.state, "failed"),
-        accuracy=trial.user_attrs.get("accuracy"),
+        value=trial.user_attrs.get("value"),
         loss=trial.user_attrs.get("loss"),
         said=trial.user_attrs.get("said", ""),
     )
@@ -266,7 +265,7 @@ def _tried(number: int, trial: optuna.trial.FrozenTrial) -> Tried:
 
 def _report(bench: Bench, space: Space, study: optuna.Study) -> Search:
     trials = tuple(_tried(number, trial) for number, trial in enumerate(_ended(study)))
-    scored = [(place, one) for place, one in enumerate(trials) if one.accuracy is not None and one.loss is not None]
+    scored = [(place, one) for place, one in enumerate(trials) if one.value is not None and one.loss is not None]
     if not scored:
         raise ConfigError(
             "no trial came to an end; the first one has the settings as they are",
@@ -274,7 +273,7 @@ def _report(bench: Bench, space: Space, study: optuna.Study) -> Search:
             found=trials[0].said if trials else None, fix=f"run `finetide run {bench.model}` and mend what it says",
         )  # fmt: skip
     # The earlier one of equals, so that nothing is changed for nothing.
-    best = max(scored, key=lambda item: ((item[1].accuracy or 0.0) - TIE * (item[1].loss or 0.0), -item[0]))[0]
+    best = max(scored, key=lambda item: ((item[1].value or 0.0) - TIE * (item[1].loss or 0.0), -item[0]))[0]
     start = next(
         (place for place, one in scored if one.layers == AS_IT_IS and one.length == space.length
          and math.isclose(one.learning_rate, space.spec.learning_rate)), best,
@@ -286,6 +285,7 @@ def _report(bench: Bench, space: Space, study: optuna.Study) -> Search:
     return Search(
         model=bench.model,
         split_sha256=bench.split_sha256,
+        metric=bench.task.metric,
         phase=space.phase + 1,
         unit=space.unit,
         validation_rows=len(bench.validation),
@@ -293,19 +293,25 @@ def _report(bench: Bench, space: Space, study: optuna.Study) -> Search:
         start=start,
         best=best,
         importance=importance,
-        sentence=sentence(trials[start], trials[best], len(trials), len(bench.validation), space.unit),
+        sentence=sentence(
+            trials[start], trials[best], len(trials), len(bench.validation), space.unit, bench.task.metric
+        ),
     )
 
 
-def sentence(start: Tried, best: Tried, count: int, rows: int, unit: str) -> str:
-    """What the search found, with how much of it may be the validation rows' choice."""
-    before, after = start.accuracy or 0.0, best.accuracy or 0.0
+def sentence(start: Tried, best: Tried, count: int, rows: int, unit: str, metric: str) -> str:
+    """What the search found, with how much of it may be the validation rows' choice. Args: metric: in words."""
+    before, after = start.value or 0.0, best.value or 0.0
     if best == start:
-        return f"Of {count} trials none beats the settings as they are: {percent(before)} on {rows} validation rows."
+        return (
+            f"Of {count} trials none beats the settings as they are: an {metric} of {percent(before)} on {rows} "
+            "validation rows."
+        )
+    # Of what lies between 0 and 1 no mean is less sure than a share of rows that are right.
     error = math.sqrt(max(before * (1 - before), 1e-9) / rows)
     words = (
-        f"The best of {count} trials has {percent(after)} on {rows} validation rows, the settings as they were "
-        f"{percent(before)}: rate {best.learning_rate:.2g}, layers {best.layers}, {best.length} {unit}"
+        f"The best of {count} trials has an {metric} of {percent(after)} on {rows} validation rows, the settings as "
+        f"they were {percent(before)}: rate {best.learning_rate:.2g}, layers {best.layers}, {best.length} {unit}"
     )
     if after - before < 2 * error:
         return f"{words}. The gain is less than two standard errors ({2 * error * 100:.1f} points): it may be chance."
@@ -317,7 +323,7 @@ def rate_test(bench: Bench, steps: int) -> tuple[RateTest, float, int]:
 
     Returns: the test, the phase's present rate, its number from 1.
     """
-    task = tasks.load(bench.stage.task)
+    task = bench.task
     specs = phase_specs(bench.params)
     space = _space(bench, task, specs)
     built = build(bench, task)

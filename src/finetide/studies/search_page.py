@@ -20,14 +20,14 @@ HEIGHT = 150.0
 
 
 def sheet(found: Search) -> Sheet:
-    order = sorted(found.trials, key=lambda one: (one.accuracy is None, -(one.accuracy or 0.0), one.loss or 0.0))
+    order = sorted(found.trials, key=lambda one: (one.value is None, -(one.value or 0.0), one.loss or 0.0))
     rows = tuple(
         (f"trial {one.number + 1}{' (as it was)' if one.number == found.start else ''}", f"{one.learning_rate:.2g}",
-         one.layers, str(one.length), percent(one.accuracy) if one.accuracy is not None else one.state,
+         one.layers, str(one.length), percent(one.value) if one.value is not None else one.state,
          f"{one.loss:.4f}" if one.loss is not None else "")
         for one in order
     )  # fmt: skip
-    head = ("trial", "rate", "layers", found.unit, "validation accuracy", "loss")
+    head = ("trial", "rate", "layers", found.unit, f"validation {found.metric}", "loss")
     return Sheet("Settings", found.model, found.sentence, (_sensitivity(found),), head, rows, tuple(_notes(found)))
 
 
@@ -68,10 +68,11 @@ def _notes(found: Search) -> list[str]:
 
 
 def _sensitivity(found: Search) -> Markup:
-    """Accuracy over each setting, one dot a finished trial; the best one is filled in another colour."""
-    done = [one for one in found.trials if one.accuracy is not None]
-    low, high = spread([one.accuracy or 0.0 for one in done])
-    drawn = [text(0, 12, "Validation accuracy by setting", "title")]
+    """The metric over each setting, one dot a finished trial; the best one is filled in another colour."""
+    done = [one for one in found.trials if one.value is not None]
+    low, high = spread([one.value or 0.0 for one in done])
+    title = f"Validation {found.metric} by setting"
+    drawn = [text(0, 12, title, "title")]
     layers = sorted({one.layers for one in done})
     rates = [one.learning_rate for one in done]
     kinds: list[tuple[str, list[float], list[str]]] = [
@@ -82,7 +83,7 @@ def _sensitivity(found: Search) -> Markup:
     for place, (name, xs, said) in enumerate(kinds):
         top = 34 + place * (HEIGHT + 54)
         drawn += _dots(name, top, done, xs, said, (max(0.0, low), min(1.0, high)), found.best)
-    return svg(WIDTH, 34 + 3 * (HEIGHT + 54), "Validation accuracy by setting", *drawn)
+    return svg(WIDTH, 34 + 3 * (HEIGHT + 54), title, *drawn)
 
 
 def _dots(
@@ -99,7 +100,7 @@ def _dots(
     drawn.append(text(panel.left + panel.width / 2, bottom + 34, name, anchor="middle"))
     for one, x in zip(done, xs, strict=True):
         colour = "dot c1" if one.number == best else "dot c0"
-        drawn.append(tag("circle", cx=panel.x(x), cy=panel.y(one.accuracy or 0.0), r=4.0, class_=colour))
+        drawn.append(tag("circle", cx=panel.x(x), cy=panel.y(one.value or 0.0), r=4.0, class_=colour))
     return drawn
 
 

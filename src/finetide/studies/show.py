@@ -14,16 +14,18 @@ from finetide.contracts.study import Study, StudyResult
 from finetide.files import write_text
 from finetide.report import charts
 from finetide.report.page import environment, style
-from finetide.report.words import ROLE_NAMES, count, interval, percent
+from finetide.report.words import BASELINE_NAMES, METRIC_NAMES, ROLE_NAMES, count, interval, percent
+from finetide.studies.bench import Terms
 from finetide.studies.chart import Point, efficiency, over_labels, standalone
 from finetide.studies.collapse import spread
+from finetide.studies.depth import yardstick
 from finetide.studies.describe import over_runs, short_points, whole_role
 from finetide.studies.methods import NAMES
 
 Row = tuple[str, ...]
 Table = tuple[Row, list[Row]]
 TITLES = {
-    "curve": "Label efficiency", "compare": "Where to start from", "seeds": "Seeds", "layers": "Layers and labels",
+    "curve": "Label efficiency", "compare": "Where to start from", "seeds": "Seeds", "layers": "Layers and {unit}",
 }  # fmt: skip
 
 
@@ -43,9 +45,9 @@ class Sheet:
 def sheet(study: Study) -> Sheet:
     tables = {"curve": _curve, "compare": _compare, "seeds": _seeds, "layers": _layers}
     head, rows = tables[study.kind](study)
-    return Sheet(
-        TITLES[study.kind], study.model, study.sentence, _charts(study), head, tuple(rows), tuple(_notes(study))
-    )  # fmt: skip
+    title = TITLES[study.kind].format(unit=study.unit)
+    notes = tuple(_notes(study))
+    return Sheet(title, study.model, study.sentence, _charts(study), head, tuple(rows), notes)
 
 
 def write(study: Study, folder: Path) -> list[Path]:
@@ -81,50 +83,51 @@ def _curve(study: Study) -> Table:
     role = whole_role(study.test_rows)
     ordered = sorted(study.results, key=lambda one: (one.share is not None, one.share or 0.0))
     rows: list[Row] = [
-        (NAMES[one.method], "" if one.share is None else f"{one.share:.3g}", count(one.rows), *_scores(one, role),
-         _seconds(one))
+        (NAMES[one.method], "" if one.share is None else f"{one.share:.3g}", count(one.rows),
+         *_scores(study, one, role), _seconds(one))
         for one in ordered
     ]  # fmt: skip
-    return ("how", "share", "labels", "accuracy", "interval", "macro-F1", "seconds"), rows
+    main, *others = _metrics(study)
+    return ("how", "share", study.unit, main, "interval", *others, "seconds"), rows
 
 
 def _compare(study: Study) -> Table:
     roles = [role for role in ROLES if role in study.test_rows]
     head = ["how"]
     for role in roles:
-        head += [ROLE_NAMES[role], "interval", "macro-F1", "against fine-tuned"]
+        head += [ROLE_NAMES[role], "interval", *_metrics(study)[1:], "against fine-tuned"]
     rows: list[Row] = []
     for one in study.results:
         cells = [NAMES[one.method]]
         for role in roles:
-            cells += [*_scores(one, role), short_points(one.against[role]) if one.against else ""]
+            cells += [*_scores(study, one, role), short_points(one.against[role]) if one.against else ""]
         rows.append((*cells, _seconds(one), _joules(one)))
     return (*head, "seconds", "energy"), rows
 
 
 def _seeds(study: Study) -> Table:
     rows: list[Row] = [
-        (f"seed {run.seed}", percent(run.accuracy), percent(run.macro_f1), percent(run.validation or 0.0),
-         str(run.steps), f"{run.seconds:.1f}", "collapsed" if run.collapsed else "")
+        (f"seed {run.seed}", *(percent(run.measures[metric]) for metric in study.metrics),
+         percent(run.validation or 0.0), str(run.steps), f"{run.seconds:.1f}", "collapsed" if run.collapsed else "")
         for run in study.results[0].runs
     ]  # fmt: skip
-    return ("run", "accuracy", "macro-F1", "validation", "steps", "seconds", ""), rows
+    return ("run", *_metrics(study), "validation", "steps", "seconds", ""), rows
 
 
 def _layers(study: Study) -> Table:
     roles = [role for role in ROLES if role in study.test_rows]
-    head = ["policy", "labels", "learn"]
+    head = ["policy", study.unit, "learn"]
     for role in roles:
-        head += [ROLE_NAMES[role], "interval", "against probe"]
+        head += [ROLE_NAMES[role], "interval", f"against {yardstick(study.results)}"]
     rows: list[Row] = []
     for one in study.results:
         learn, gap = over_runs(one, "trainable"), over_runs(one, "gap")
         cells = [_name(one), count(one.rows), "–" if learn is None else count(round(learn))]
         for role in roles:
-            accuracy = one.roles[role]["accuracy"]
+            reached = one.roles[role][study.metrics[0]]
             cells += [
-                percent(accuracy.value),
-                interval(accuracy),
+                percent(reached.value),
+                interval(reached),
                 short_points(one.against[role]) if one.against else "",
             ]
         rows.append((*cells, "–" if gap is None else f"{gap * 100:.1f}", _seconds(one)))
@@ -135,9 +138,19 @@ def _name(one: StudyResult) -> str:
     return one.policy or NAMES[one.method]
 
 
-def _scores(one: StudyResult, role: str) -> tuple[str, str, str]:
-    accuracy = one.roles[role]["accuracy"]
-    return percent(accuracy.value), interval(accuracy), percent(one.roles[role]["macro_f1"].value)
+def _terms(study: Study) -> Terms:
+    return Terms.of(study.metrics, study.unit)
+
+
+def _metrics(study: Study) -> list[str]:
+    """In words, the main one first."""
+    return [METRIC_NAMES[metric] for metric in study.metrics]
+
+
+def _scores(study: Study, one: StudyResult, role: str) -> list[str]:
+    """The main metric, its interval, the others."""
+    main, *others = (one.roles[role][metric] for metric in study.metrics)
+    return [percent(main.value), interval(main), *(percent(other.value) for other in others)]
 
 
 def _seconds(one: StudyResult) -> str:
@@ -150,12 +163,14 @@ def _joules(one: StudyResult) -> str:
 
 
 def _charts(study: Study) -> tuple[Markup, ...]:
+    terms = _terms(study)
     if study.kind == "curve":
         role = whole_role(study.test_rows)
-        return (efficiency(f"Accuracy by training labels, {ROLE_NAMES[role]}", study.results, role),)
+        return (efficiency(f"{terms.title} by training {terms.unit}, {ROLE_NAMES[role]}", study.results, role, terms),)
     if study.kind == "seeds":
         (found,) = study.results
-        return (charts.bars("Accuracy by seed", {f"seed {run.seed}": _plain(run.accuracy) for run in found.runs}),)
+        reached = {f"seed {run.seed}": _plain(run.measures[terms.metric]) for run in found.runs}
+        return (charts.bars(f"{terms.title} by seed", reached),)
     if study.kind == "layers" and len({one.rows for one in study.results}) > 1:
         return _lines(study)
     roles = [role for role in ("incoming", "reference") if role in study.test_rows]
@@ -164,24 +179,25 @@ def _charts(study: Study) -> tuple[Markup, ...]:
 
 def _bars(study: Study, role: str) -> Markup:
     """The first bar stands out: what the others are held against, or the best policy."""
-    shown = [(_name(one), one.roles[role]["accuracy"]) for one in study.results]
+    terms = _terms(study)
+    shown = [(_name(one), one.roles[role][terms.metric]) for one in study.results]
     if study.kind == "layers":
         shown.sort(key=lambda bar: -bar[1].value)
-    return charts.bars(f"Accuracy, {ROLE_NAMES[role]}", dict(shown))
+    return charts.bars(f"{terms.title}, {ROLE_NAMES[role]}", dict(shown))
 
 
 def _lines(study: Study) -> tuple[Markup, Markup]:
     """A policy has the same colour in both charts."""
-    role = whole_role(study.test_rows)
-    accuracy: dict[str, list[Point]] = {}
+    role, terms = whole_role(study.test_rows), _terms(study)
+    reached: dict[str, list[Point]] = {}
     gaps: dict[str, list[Point]] = {}
     for one in study.results:
-        accuracy.setdefault(_name(one), []).append((one.rows, one.roles[role]["accuracy"]))
+        reached.setdefault(_name(one), []).append((one.rows, one.roles[role][terms.metric]))
         gap = over_runs(one, "gap")
         gaps.setdefault(_name(one), []).extend([] if gap is None else [(one.rows, _plain(gap))])
     return (
-        over_labels(f"Accuracy by training labels, {ROLE_NAMES[role]}", accuracy),
-        over_labels("Accuracy on training rows less that on validation, in the end", gaps),
+        over_labels(f"{terms.title} by training {terms.unit}, {ROLE_NAMES[role]}", terms.unit, reached),
+        over_labels(f"{terms.title} on training rows less that on validation, in the end", terms.unit, gaps),
     )
 
 
@@ -190,12 +206,15 @@ def _plain(value: float) -> Measure:
 
 
 def _notes(study: Study) -> list[str]:
+    terms = _terms(study)
+    labels = "" if study.labels is None else f"; {study.labels} labels"
+    naive = "; ".join(f"{BASELINE_NAMES[name]} {percent(value)}" for name, value in study.naive.items())
     tested = ", ".join(f"{count(rows)} {ROLE_NAMES[role]}" for role, rows in sorted(study.test_rows.items()))
     notes = [
         f"{count(study.train_rows)} labelled training rows, {count(study.validation_rows)} validation rows (every run "
-        f"uses all of them, to choose its best weights), test rows: {tested}; {study.labels} labels.",
-        f"Always the most frequent label: {percent(study.majority)}. Intervals over the test rows cover "
-        f"{study.confidence * 100:g} %; seconds are of building and training one model, on average.",
+        f"uses all of them, to choose its best weights), test rows: {tested}{labels}.",
+        f"Without any model, {terms.name}: {naive}. Intervals over the test rows cover {study.confidence * 100:g} %; "
+        "seconds are of building and training one model, on average.",
     ]
     notes += [f"{NAMES[method].capitalize()}: {how}." for method, how in study.made.items()]
     notes += [f"{NAMES[method].capitalize()} is left out: {why}." for method, why in study.left_out.items()]
@@ -203,9 +222,9 @@ def _notes(study: Study) -> list[str]:
     if study.kind == "layers":
         notes += _notes_on_layers(study)
     for one in study.results:
-        of = _name(one) + ("" if one.share is None else f", {count(one.rows)} labels")
+        of = _name(one) + ("" if one.share is None else f", {count(one.rows)} {terms.unit}")
         if len(one.runs) > 1:
-            values = [run.accuracy for run in one.runs]
+            values = [run.measures[terms.metric] for run in one.runs]
             ends = f"{percent(min(values))} to {percent(max(values))}"
             notes.append(f"{of}: {len(values)} seeds, {ends}, standard deviation {spread(values) * 100:.2f} points.")
         notes += [f"{of}, seed {run.seed} collapsed: {run.collapsed}." for run in one.runs if run.collapsed]
@@ -213,11 +232,11 @@ def _notes(study: Study) -> list[str]:
 
 
 def _notes_on_layers(study: Study) -> list[str]:
-    compared = sum(one.shallower is not None for one in study.results)
+    compared, name = sum(one.shallower is not None for one in study.results), _terms(study).name
     notes = [
-        "Learn: how many values of the model do. Gap: by how many points accuracy on a sample of the training rows "
+        f"Learn: how many values of the model do. Gap: by how many points {name} on a sample of the training rows "
         "exceeds that on validation, at the last evaluation of the last tune phase. Tested are the weights that were "
-        "best on validation, the probe phase's included, so a part of the overfitting is not seen in the accuracy."
+        f"best on validation, those before the phase included, so a part of the overfitting is not seen in the {name}."
     ]
     if compared:
         notes.append(

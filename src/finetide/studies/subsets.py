@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from finetide.contracts.rows import ROW_COLUMNS
+from finetide.contracts.rows import content_columns
 from finetide.errors import InputError
 from finetide.files import sha256_bytes
 
@@ -59,7 +59,7 @@ def sizes(rows: pd.DataFrame, shares: Sequence[float], seed: int) -> list[int]:
 def _order(rows: pd.DataFrame, seed: int) -> pd.Series:
     """Place of each row among all, by the hash; rows with the same content by their id."""
     # Not the hash that chose the replayed rows (stages.train): those left are the low ones, and would come first.
-    payload = [column for column in rows.columns if column not in ROW_COLUMNS]
+    payload = content_columns(rows.columns)
     digests = [
         sha256_bytes("\x1f".join(["study", str(seed), *map(str, row)]).encode())
         for row in rows[payload].itertuples(index=False)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from finetide.evaluation.kinds import Sides
+from finetide.evaluation.studying_labels import LABELS
 from finetide.metrics.classification import IntArray
 from finetide.studies.collapse import reasons, spread
 
 ROWS = 400
 TRUTH: IntArray = np.arange(ROWS, dtype=np.int64) % 2
 MAJORITY: IntArray = np.zeros(ROWS, dtype=np.int64)
+SIDES = Sides(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), ("no", "yes"))
 
 
 def right(share: float) -> IntArray:
@@ -19,8 +23,15 @@ def right(share: float) -> IntArray:
     return np.where(wrong, 1 - TRUTH, TRUTH)
 
 
+def graded(truth: IntArray, said: IntArray) -> IntArray:
+    return np.stack([truth, said], axis=1)
+
+
 def found(*runs: IntArray) -> list[str | None]:
-    return reasons(TRUTH, runs, MAJORITY, labels=2, resamples=400, confidence=0.95, seed=1)
+    return reasons(
+        LABELS, SIDES, [graded(TRUTH, run) for run in runs], {"majority": graded(TRUTH, MAJORITY)}, resamples=400,
+        confidence=0.95, seed=1,
+    )  # fmt: skip
 
 
 def test_good_runs_are_not_collapsed() -> None:
@@ -29,7 +40,7 @@ def test_good_runs_are_not_collapsed() -> None:
 
 def test_a_run_that_says_one_label_is() -> None:
     assert found(right(0.9), MAJORITY, right(0.88)) == [
-        None, "50.0 % is not told from the most frequent label's 50.0 %", None,
+        None, "50.0 % is not told from 50.0 % (most frequent label)", None,
     ]  # fmt: skip
 
 
@@ -59,8 +70,21 @@ def test_few_rows_tell_little() -> None:
     other[:2] = 1 - other[:2]
     again = TRUTH[few].copy()
     again[2:6] = 1 - again[2:6]
-    said = reasons(TRUTH[few], [other, again], MAJORITY[few], labels=2, resamples=400, confidence=0.95, seed=1)
+    said = reasons(
+        LABELS, SIDES, [graded(TRUTH[few], run) for run in (other, again)],
+        {"majority": graded(TRUTH[few], MAJORITY[few])}, resamples=400, confidence=0.95, seed=1,
+    )  # fmt: skip
     assert said == [None, None]
+
+
+def test_of_several_guesses_the_best_is_the_yardstick_and_below_it_is_said() -> None:
+    guesses = {"no answer": graded(TRUTH, right(0.3)), "lexical": graded(TRUTH, right(0.8))}
+    said = reasons(
+        LABELS, SIDES, [graded(TRUTH, right(share)) for share in (0.9, 0.82, 0.5)], guesses, resamples=400,
+        confidence=0.95, seed=1,
+    )  # fmt: skip
+    assert said[0] is None
+    assert said[2] == "50.0 % is below 80.0 % (sentence with most of the words)"
 
 
 def test_spread_is_of_a_sample() -> None:

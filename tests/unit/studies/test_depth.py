@@ -16,6 +16,7 @@ from finetide.contracts.metrics import Measure
 from finetide.contracts.study import FinishedRun, Study
 from finetide.engine.progress import Curve
 from finetide.errors import ConfigError
+from finetide.evaluation.align import label_indices
 from finetide.seeding import derive
 from finetide.stages.train import phase_specs
 from finetide.studies import fit
@@ -46,13 +47,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 def played(at: Bench, job: Job) -> tuple[FinishedRun, bool]:
     accuracy, validation, gap, learns = PLAYED[job.policy]
     chance = np.random.default_rng(derive(job.seed, str(job.policy)))
-    wrong = chance.random(len(at.truth)) >= accuracy
-    told = np.where(wrong, (at.truth + 1) % len(at.labels), at.truth)
+    truth = label_indices(list(at.test["label"]), at.labels)
+    wrong = chance.random(len(truth)) >= accuracy
+    told = np.where(wrong, (truth + 1) % len(at.labels), truth)
     tuned = job.policy is not None
     run = FinishedRun(
-        method=job.method, seed=job.seed, rows=len(job.rows), predicted=tuple(told.tolist()), validation=validation,
-        steps=1, seconds=1.0, joules=None, energy="not measured: no GPU", gap=gap if tuned else None,
-        trainable=learns if tuned else None,
+        method=job.method, seed=job.seed, rows=len(job.rows), predicted=tuple(at.labels[one] for one in told),
+        validation=validation, steps=1, seconds=1.0, joules=None, energy="not measured: no GPU",
+        gap=gap if tuned else None, trainable=learns if tuned else None,
     )  # fmt: skip
     return run, False
 
@@ -170,7 +172,9 @@ def test_lines_over_labels_keep_their_colours_and_bars_stand_for_one_share(proje
 def test_many_lines_have_a_legend_of_several_rows_and_each_a_look_of_its_own() -> None:
     value = Measure(value=0.5, low=0.4, high=0.6, rows=9)
     drawn = ElementTree.fromstring(
-        over_labels("Accuracy", {f"layerwise_decay:0.{place}": [(10, value), (100, value)] for place in range(10)})
+        over_labels(
+            "Accuracy", "labels", {f"layerwise_decay:0.{place}": [(10, value), (100, value)] for place in range(10)}
+        )
     )
     looks = [one.get("class") for one in drawn.iter("path")]
     assert len(set(looks)) == 10

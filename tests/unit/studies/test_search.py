@@ -47,7 +47,8 @@ def test_the_first_trial_has_the_settings_as_they_are_and_the_best_one_is_found(
     first, best = found.trials[found.start], found.trials[found.best]
     assert (found.start, first.learning_rate, first.layers, first.length) == (0, 1e-3, "as it is", 1)
     assert 1e-3 < best.learning_rate < 8e-3
-    assert best.accuracy == max(one.accuracy or 0.0 for one in found.trials)
+    assert best.value == max(one.value or 0.0 for one in found.trials)
+    assert found.metric == "accuracy"
     assert {one.layers for one in found.trials} <= {"as it is", "full"}  # a base of one block has no depths
     assert max(found.importance, key=found.importance.__getitem__) == "learning_rate"
     assert sum(found.importance.values()) == pytest.approx(1.0)
@@ -91,7 +92,7 @@ def test_a_trial_that_is_behind_is_pruned_with_its_reason(project: Project) -> N
     found = search(bench(project), 25, None, fit=climbing)
     pruned = [one for one in found.trials if one.state == "pruned"]
     assert pruned
-    assert all(one.accuracy is None and "below the middle" in one.said for one in pruned)
+    assert all(one.value is None and "below the middle" in one.said for one in pruned)
     assert found.trials[found.best].state == "done"
     assert any("pruned: after 1 epoch" in note for note in search_page.sheet(found).notes)
 
@@ -134,18 +135,20 @@ def test_what_is_written_changes_what_was_found_and_nothing_else(project: Projec
 
 
 def test_the_sentence_says_what_may_be_chance() -> None:
-    def tried(number: int, accuracy: float) -> Tried:
+    def tried(number: int, value: float) -> Tried:
         return Tried(number=number, learning_rate=1e-3, layers="full", length=2, state="done",
-                     accuracy=accuracy, loss=0.4, said="")  # fmt: skip
+                     value=value, loss=0.4, said="")  # fmt: skip
 
-    small = sentence(tried(0, 0.80), tried(3, 0.82), 20, 400, "epochs")
+    small = sentence(tried(0, 0.80), tried(3, 0.82), 20, 400, "epochs", "accuracy")
     assert (
-        "has 82.0 % on 400 validation rows, the settings as they were 80.0 %: rate 0.001, layers full, 2 epochs"
-        in small
+        "has an accuracy of 82.0 % on 400 validation rows, the settings as they were 80.0 %: rate 0.001, layers full, "
+        "2 epochs" in small
     )
     assert "less than two standard errors (4.0 points): it may be chance" in small
-    assert "chance" not in sentence(tried(0, 0.80), tried(3, 0.90), 20, 400, "epochs")
-    assert sentence(tried(0, 0.8), tried(0, 0.8), 20, 400, "epochs").startswith("Of 20 trials none beats the settings")
+    assert "chance" not in sentence(tried(0, 0.80), tried(3, 0.90), 20, 400, "epochs", "accuracy")
+    assert sentence(tried(0, 0.8), tried(0, 0.8), 20, 400, "epochs", "F1") == (
+        "Of 20 trials none beats the settings as they are: an F1 of 80.0 % on 400 validation rows."
+    )
 
 
 def test_without_a_tune_phase_there_is_nothing_to_search(project: Project) -> None:

@@ -17,6 +17,7 @@ from finetide.cli.main import cli
 from finetide.contracts.study import FinishedRun, Study
 from finetide.engine.inference import predict
 from finetide.errors import BusyError, DataError, IntegrityError, ProjectError
+from finetide.evaluation.align import label_indices
 from finetide.seeding import derive
 from finetide.stages import train
 from finetide.studies import compare, curve, seeds
@@ -153,7 +154,7 @@ def test_fine_tuned_is_what_the_graph_trains(project: Project) -> None:
     settings = ModelSettings(LABELS_SORTED, 32, "mean", 0.0)
     built = task.build(at.stage.out("model"), settings, seed=1)
     logits = predict(task, built, task.encode(built, at.test.assign(label=None)), batch_tokens=512)
-    assert tuple(np.asarray(logits).argmax(1).tolist()) == run.predicted
+    assert tuple(LABELS_SORTED[place] for place in np.asarray(logits).argmax(1)) == run.predicted
 
 
 LABELS_SORTED = tuple(sorted(LABELS))
@@ -162,10 +163,11 @@ LABELS_SORTED = tuple(sorted(LABELS))
 def played(at: Bench, job: Job) -> tuple[FinishedRun, bool]:
     """A run that guesses, half of the time; for tests of what is made of runs."""
     chance = np.random.default_rng(derive(job.seed, job.method))
-    told = np.where(chance.random(len(at.truth)) < 0.5, at.truth, chance.integers(0, len(at.labels), len(at.truth)))
+    truth = label_indices(list(at.test["label"]), at.labels)
+    told = np.where(chance.random(len(truth)) < 0.5, truth, chance.integers(0, len(at.labels), len(truth)))
     run = FinishedRun(
-        method=job.method, seed=job.seed, rows=len(job.rows), predicted=tuple(told.tolist()), validation=0.9, steps=1,
-        seconds=1.0, joules=None, energy="not measured: no GPU", gap=0.1, trainable=100,
+        method=job.method, seed=job.seed, rows=len(job.rows), predicted=tuple(at.labels[one] for one in told),
+        validation=0.9, steps=1, seconds=1.0, joules=None, energy="not measured: no GPU", gap=0.1, trainable=100,
     )  # fmt: skip
     return run, False
 
@@ -190,11 +192,12 @@ def test_a_collapsed_seed_is_named_in_the_study(project: Project) -> None:
     """Seed 18 is made to say one label only."""
 
     def finish(at: Bench, job: Job) -> tuple[FinishedRun, bool]:
-        told = at.truth if job.seed != 18 else np.zeros_like(at.truth)
-        return played(at, job)[0].model_copy(update={"predicted": tuple(told.tolist())}), False
+        truth = tuple(at.test["label"])
+        told = truth if job.seed != 18 else (at.labels[0],) * len(truth)
+        return played(at, job)[0].model_copy(update={"predicted": told}), False
 
     study = seeds.measure(bench(project), 3, finish)
-    assert "seed 18 collapsed: 33.3 % is not told from the most frequent label's 33.3 %" in study.sentence
+    assert "seed 18 collapsed: 33.3 % is not told from 33.3 % (most frequent label)" in study.sentence
     assert study.sentence.endswith("without it the average is 100.0 %.")
     assert [run.collapsed is not None for run in study.results[0].runs] == [False, True, False]
 
@@ -274,7 +277,7 @@ def test_replayed_rows_follow_the_recipe(project: Project) -> None:
 
 def test_the_curve_is_drawn_with_a_point_a_result_and_a_line_for_zero_shot(project: Project) -> None:
     study = curve.measure(bench(project), (0.1, 0.5), 1, played)
-    drawn = ElementTree.fromstring(standalone(efficiency("Accuracy", study.results, "all")))
+    drawn = ElementTree.fromstring(standalone(efficiency("Accuracy", study.results, "all", bench(project).terms)))
     svg = "{http://www.w3.org/2000/svg}"
     assert len(list(drawn.iter(f"{svg}circle"))) == 9
     shown = [one.text for one in drawn.iter(f"{svg}text")]
