@@ -110,7 +110,7 @@ def write_jsonl(path: Path, found: list[dict[str, Any]]) -> Path:
 
 
 def split_table(contexts: int = 30, *, without: int = 3) -> pd.DataFrame:
-    """What split leaves of so many contexts a role, as far as later stages look; a fifth is for validation, two test."""
+    """What split leaves of so many contexts a role, as far as later stages look: of five, one validates, two test."""
     made = []
     for role, start in (("reference", 0), ("incoming", contexts)):
         for row in rows(contexts, start=start, without=without, later=role == "incoming"):

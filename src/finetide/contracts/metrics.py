@@ -101,6 +101,20 @@ def read_evaluation(path: Path) -> Evaluation | AnswerEvaluation:
     return AnswerEvaluation.read(path) if of_answers else Evaluation.read(path)
 
 
+# As a person reads them.
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "exact_match": "exact match",
+    "f1": "F1",
+    "answered_f1": "F1 where there is an answer",
+    "unanswered": "left unanswered where there is none",
+    "ece": "ECE, raw",
+    "ece_calibrated": "ECE, calibrated",
+    "nll": "NLL",
+}
 # What the model is told apart by first; metrics.json of every family has one of them.
 MAIN = ("accuracy", "f1")
 

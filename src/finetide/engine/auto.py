@@ -132,12 +132,13 @@ def arbitrate(
             where=f"params.yaml: train.phases[{index}].layers.auto",
             found=budget,
         )
-    rows, labels = len(data.train.ids), len(built.settings.labels)
+    rows, held = len(data.train.rows()), len(data.validation.rows())
+    each = f", {rows / len(built.settings.labels):.0f} a label" if task.one_label else ""
     before = evaluate(task, built, data.validation, settings)
     hardest = max(*pulled, 1e-12)
     shares = ", ".join(f"{value / hardest:.2f}" for value in pulled)
     lines = [
-        f"auto: {rows} labelled rows, {rows / labels:.0f} a label; validation {before.accuracy:.1%} at the start",
+        f"auto: {rows} labelled rows{each}; validation {before.accuracy:.1%} at the start",
         f"auto: pull on the blocks, from below, relative to the hardest: {shares}",
     ]
     scores: dict[str, Score] = {}
@@ -151,9 +152,9 @@ def arbitrate(
         running = sorted(running, key=lambda one: (-scores[one.title].accuracy, scores[one.title].loss))
         running = running[: math.ceil(len(running) / 2)]
     built.module.load_state_dict(start)
-    best, line = _hinted(running, scores, spec.hint, len(read(built.module).blocks), len(data.validation.ids))
+    best, line = _hinted(running, scores, spec.hint, len(read(built.module).blocks), held)
     lines += line
-    error = math.sqrt(max(before.accuracy * (1 - before.accuracy), 1e-4) / len(data.validation.ids))
+    error = math.sqrt(max(before.accuracy * (1 - before.accuracy), 1e-4) / held)
     if scores[best.title].accuracy < before.accuracy - error:
         lines.append(f"auto: head; all else lost more than a standard error, {error:.1%}, in its short run")
         return "head", lines

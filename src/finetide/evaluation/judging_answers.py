@@ -15,6 +15,7 @@ import pandas as pd
 
 from finetide.config.questions import QuestionJudgeParams
 from finetide.contracts.judge import SliceResult
+from finetide.contracts.metrics import METRIC_NAMES
 from finetide.data.questions.answers import golds
 from finetide.evaluation.measures import BoolArray
 from finetide.evaluation.verdict import ROUNDING, Judgement, slice_against, slice_alone, worse_than_champion
@@ -26,6 +27,8 @@ from finetide.metrics.paired import holm
 from finetide.seeding import generator
 
 METRICS: Mapping[str, Callable[[str, Sequence[str]], float]] = {"f1": f1, "exact_match": exact_match}
+# What the number of a slice is, in words after it.
+REACHED = {"f1": "is its F1", "exact_match": "of its answers match exactly"}
 
 
 class _Answers:
@@ -73,7 +76,7 @@ def judge_values(
     value = float(challenger.mean())
     reasons = []
     if value < params.floor - ROUNDING:
-        reasons.append(f"{params.metric} {value:.3f} is below the floor of {params.floor:g}")
+        reasons.append(f"{METRIC_NAMES[params.metric]} {value:.3f} is below the floor of {params.floor:g}")
     against, p, before = None, None, None
     if champion is not None:
         against, p, _ = _difference(challenger - champion, params, seed, "whole")
@@ -97,13 +100,16 @@ def _difference(
 def _slices(
     now: FloatArray, before: FloatArray | None, masks: Mapping[str, BoolArray], params: QuestionJudgeParams, seed: int
 ) -> tuple[SliceResult, ...]:
-    judged = [name for name, mask in masks.items() if mask.sum() >= params.min_slice_rows]
+    judged, reached = (
+        [name for name, mask in masks.items() if mask.sum() >= params.min_slice_rows],
+        REACHED[params.metric],
+    )
     if before is None:
-        return tuple(slice_alone(name, now[mask], name in judged, params) for name, mask in masks.items())
+        return tuple(slice_alone(name, now[mask], name in judged, params, reached) for name, mask in masks.items())
     compared = {name: _difference((now - before)[mask], params, seed, name) for name, mask in masks.items()}
     p_values = dict(zip(judged, holm([compared[name][2] for name in judged]), strict=True))
     return tuple(
-        slice_against(name, now[mask], before[mask], compared[name][0], p_values.get(name), params)
+        slice_against(name, now[mask], before[mask], compared[name][0], p_values.get(name), params, reached)
         for name, mask in masks.items()
     )
 

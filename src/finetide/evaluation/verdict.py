@@ -27,6 +27,7 @@ import numpy as np
 
 from finetide.config.judge import JudgeParams
 from finetide.contracts.judge import SliceResult
+from finetide.contracts.metrics import METRIC_NAMES
 from finetide.evaluation.align import label_indices, with_unknown
 from finetide.evaluation.measures import BoolArray
 from finetide.metrics.bootstrap import Interval, paired_bootstrap
@@ -36,6 +37,8 @@ from finetide.seeding import generator
 
 # Differences of shares are compared with settings that people write in decimals: 0.89 - 0.90 is below -0.01 in floats.
 ROUNDING = 1e-9
+# What the number of a slice of labelled rows is, in words after it.
+RIGHT = "of its rows are right"
 # Of each row, whether it is right or how far.
 Scores = BoolArray | FloatArray
 
@@ -59,7 +62,7 @@ class Judgement:
         return not self.reasons
 
     def sentence(self, metric: str) -> str:
-        """The reason as a person would say it."""
+        """The reason as a person would say it. Args: metric: in words."""
         if self.reasons:
             return "; ".join(self.reasons)
         reached = f"{metric} {self.challenger:.3f} on {self.rows} test rows"
@@ -92,7 +95,7 @@ def judge(
     value = float(metric(count(rows.truth, rows.challenger, rows.labels)))
     reasons = []
     if value < params.floor - ROUNDING:
-        reasons.append(f"{params.metric} {value:.3f} is below the floor of {params.floor:g}")
+        reasons.append(f"{METRIC_NAMES[params.metric]} {value:.3f} is below the floor of {params.floor:g}")
     against, p, before = None, None, None
     if rows.champion is not None:
         against = rows.difference(np.ones(len(truth), dtype=bool), params.metric, params, seed, "whole")
@@ -138,11 +141,12 @@ class _Rows:
 
 
 def worse_than_champion(against: Interval, params: JudgeParams) -> list[str]:
+    metric = METRIC_NAMES[params.metric]
     if against.high < -ROUNDING:
-        return [f"significantly worse than the champion: {params.metric} {_shown(against)}"]
+        return [f"significantly worse than the champion: {metric} {_shown(against)}"]
     if against.value < -params.non_inferiority_margin - ROUNDING:
         margin = params.non_inferiority_margin
-        return [f"loses more than the margin of {margin:g} against the champion: {params.metric} {_shown(against)}"]
+        return [f"loses more than the margin of {margin:g} against the champion: {metric} {_shown(against)}"]
     return []
 
 
@@ -161,20 +165,23 @@ def _judge_slices(
     judged = [name for name, mask in masks.items() if mask.sum() >= params.min_slice_rows]
     now = rows.right(rows.challenger)
     if rows.champion is None:
-        return tuple(slice_alone(name, now[mask], name in judged, params) for name, mask in masks.items())
+        return tuple(slice_alone(name, now[mask], name in judged, params, RIGHT) for name, mask in masks.items())
     before = rows.right(rows.champion)
     p_values = dict(zip(judged, holm([mcnemar_worse(now[masks[n]], before[masks[n]]) for n in judged]), strict=True))
     found = []
     for name, mask in masks.items():
         against = rows.difference(mask, "accuracy", params, seed, name)
-        found.append(slice_against(name, now[mask], before[mask], against, p_values.get(name), params))
+        found.append(slice_against(name, now[mask], before[mask], against, p_values.get(name), params, RIGHT))
     return tuple(found)
 
 
-def slice_alone(name: str, now: Scores, judged: bool, params: JudgeParams) -> SliceResult:
+def slice_alone(name: str, now: Scores, judged: bool, params: JudgeParams, reached: str) -> SliceResult:
+    """Args: reached: what the mean of ``now`` is, in words after the number."""
     share = float(now.mean())
     low = judged and share < params.label_floor - ROUNDING
-    reason = _below_floor(share, params) if low else ("reaches the floor" if judged else _too_few(len(now), params))
+    reason = (
+        _below_floor(share, params, reached) if low else ("reaches the floor" if judged else _too_few(len(now), params))
+    )
     return SliceResult(
         slice=name,
         rows=len(now),
@@ -189,9 +196,9 @@ def slice_alone(name: str, now: Scores, judged: bool, params: JudgeParams) -> Sl
 
 
 def slice_against(
-    name: str, now: Scores, before: Scores, against: Interval, p: float | None, params: JudgeParams
+    name: str, now: Scores, before: Scores, against: Interval, p: float | None, params: JudgeParams, reached: str
 ) -> SliceResult:
-    """Args: p: one-sided and corrected; None where the slice has too few rows to be judged."""
+    """Args: p: one-sided and corrected; None where the slice has too few rows to be judged. reached: as above."""
     share, champion = float(now.mean()), float(before.mean())
     passed, reason = True, "not worse than the champion"
     if p is None:
@@ -200,7 +207,7 @@ def slice_against(
         passed = False
         reason = f"loses {-against.value:.3f} against the champion, more than {params.slice_margin:g} (p = {p:.2g})"
     elif share < params.label_floor - ROUNDING <= champion:
-        passed, reason = False, f"{_below_floor(share, params)}; the champion has {champion:.3f}"
+        passed, reason = False, f"{_below_floor(share, params, reached)}; the champion has {champion:.3f}"
     elif share < params.label_floor - ROUNDING:
         reason = "below the floor, as is the champion"
     elif against.value < -ROUNDING:
@@ -218,8 +225,8 @@ def slice_against(
     )
 
 
-def _below_floor(share: float, params: JudgeParams) -> str:
-    return f"{share:.3f} of its rows are right, below the floor of {params.label_floor:g}"
+def _below_floor(share: float, params: JudgeParams, reached: str) -> str:
+    return f"{share:.3f} {reached}, below the floor of {params.label_floor:g}"
 
 
 def _too_few(rows: int, params: JudgeParams) -> str:

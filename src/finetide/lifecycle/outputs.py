@@ -10,12 +10,12 @@ from finetide.contracts.base import Contract
 from finetide.contracts.bundle import Parity
 from finetide.contracts.judge import JudgeVerdict
 from finetide.contracts.label_issues import LabelIssues
-from finetide.contracts.metrics import Metrics, main_metric
+from finetide.contracts.metrics import METRIC_NAMES, Metrics, main_metric
 from finetide.contracts.quality import IngestReport, LeakageVerdict, QualityVerdict
 from finetide.contracts.shift import Recipe, ShiftVerdict
 from finetide.contracts.training import TrainingReport
 from finetide.registry import history, store
-from finetide.report.words import METRIC_NAMES, worse_calibration
+from finetide.report.words import worse_calibration
 
 STAGES = ("ingest", "validate", "split", "shift", "gate", "train", "evaluate", "export", "judge")
 Shape = TypeVar("Shape", bound=Contract)

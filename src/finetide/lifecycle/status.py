@@ -11,7 +11,7 @@ from typing import Any
 from finetide.config.graph import stage_names
 from finetide.contracts.judge import JudgeVerdict
 from finetide.contracts.ledger import Alias
-from finetide.contracts.metrics import MAIN, Measure, main_metric
+from finetide.contracts.metrics import MAIN, METRIC_NAMES, Measure, main_metric
 from finetide.contracts.status import (
     ChampionStatus,
     FiguresOf,
@@ -32,7 +32,7 @@ from finetide.pipeline.run import changes
 from finetide.registry import history, ledger
 from finetide.registry.alias import read_alias
 from finetide.registry.window import window_path
-from finetide.report.words import BASELINE_NAMES, METRIC_NAMES, ROLE_NAMES
+from finetide.report.words import BASELINE_NAMES, ROLE_NAMES
 
 # A run that is at work: when it began; None where that is not known (a DVC call, and no run, is at work).
 Began = float | None

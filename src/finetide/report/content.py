@@ -7,11 +7,19 @@ from typing import Any
 
 from markupsafe import Markup
 
-from finetide.contracts.metrics import MAIN, AnswerEvaluation, Evaluation, KindReport, Measure, main_metric
+from finetide.contracts.metrics import (
+    MAIN,
+    METRIC_NAMES,
+    AnswerEvaluation,
+    Evaluation,
+    KindReport,
+    Measure,
+    main_metric,
+)
 from finetide.contracts.rows import ROLES, SPLITS
 from finetide.report import charts
 from finetide.report.gather import Facts
-from finetide.report.words import BASELINE_NAMES, METRIC_NAMES, OF_ALL, OF_LABELS, ROLE_NAMES, interval, percent, tiny
+from finetide.report.words import BASELINE_NAMES, OF_ALL, OF_LABELS, ROLE_NAMES, interval, percent, tiny
 
 
 def headline(facts: Facts) -> list[tuple[str, str, str]]:
@@ -33,7 +41,7 @@ def headline(facts: Facts) -> list[tuple[str, str, str]]:
     if facts.judge and facts.judge.difference is not None:
         verdict = facts.judge
         ends = f"{verdict.low:+.3f} to {verdict.high:+.3f}" if verdict.low is not None else ""
-        found.append(("against the champion", f"{verdict.difference:+.3f}", f"{verdict.metric} · {ends}"))
+        found.append(("against the champion", f"{verdict.difference:+.3f}", f"{METRIC_NAMES[verdict.metric]} · {ends}"))
     if facts.shift:
         p = "no incoming rows"
         if facts.shift.p is not None:

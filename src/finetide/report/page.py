@@ -18,7 +18,10 @@ def build(root: Path, model: str) -> str:
     facts = gather(root, model)
     pages = environment(Path(__file__).parent)
     pages.filters.update(
-        {name: getattr(words, name) for name in ("count", "measure", "number", "percent", "sentence", "short", "tiny")}
+        {
+            name: getattr(words, name)
+            for name in ("count", "measure", "named", "number", "percent", "sentence", "short", "tiny")
+        }
     )
     return pages.get_template("page.html").render(
         facts=facts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from finetide.contracts.metrics import Measure, Metrics
+from finetide.contracts.metrics import METRIC_NAMES, Measure, Metrics
 
 ROLE_NAMES = {"reference": "reference", "incoming": "incoming", "all": "both together"}
 BASELINE_NAMES = {
@@ -16,19 +16,6 @@ BASELINE_NAMES = {
     "majority": "most frequent label",
     "lexical": "sentence with most of the words",
     "no answer": "no answer, always",
-}
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "balanced_accuracy": "balanced accuracy",
-    "auroc": "AUROC",
-    "exact_match": "exact match",
-    "f1": "F1",
-    "answered_f1": "F1 where there is an answer",
-    "unanswered": "left unanswered where there is none",
-    "ece": "ECE, raw",
-    "ece_calibrated": "ECE, calibrated",
-    "nll": "NLL",
 }
 # An expected calibration error that grew by less is noise of the binning.
 WORSE = 0.005
@@ -84,6 +71,10 @@ def worse_calibration(metrics: Metrics) -> list[str]:
 def sentence(words: str) -> str:
     """With a capital and a full stop."""
     return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+
+
+def named(metric: str) -> str:
+    return METRIC_NAMES[metric]
 
 
 def short(hash_: str | None) -> str:

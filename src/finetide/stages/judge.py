@@ -9,6 +9,7 @@ import pandas as pd
 from finetide import runtime
 from finetide.config.stage import Stage
 from finetide.contracts.judge import JudgeVerdict
+from finetide.contracts.metrics import METRIC_NAMES
 from finetide.contracts.shift import Recipe
 from finetide.contracts.window import Window
 from finetide.data.payload import read_split
@@ -33,7 +34,7 @@ def run(stage: Stage) -> None:
     found = judging.judge(test, _says(challenger, test), before, params, stage.seed)
     JudgeVerdict(
         verdict="promote" if found.promote else "reject",
-        reason=found.sentence(params.metric),
+        reason=found.sentence(METRIC_NAMES[params.metric]),
         metric=params.metric,
         rows=found.rows,
         challenger_hash=challenger.hash,

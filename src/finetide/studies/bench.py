@@ -13,6 +13,7 @@ from finetide import base, tasks
 from finetide.config.evaluate import MeasureParams
 from finetide.config.stage import Stage
 from finetide.config.train import LearnParams
+from finetide.contracts.metrics import METRIC_NAMES
 from finetide.contracts.shift import Recipe
 from finetide.contracts.window import Window
 from finetide.data.payload import read_split
@@ -21,7 +22,6 @@ from finetide.evaluation import kinds
 from finetide.evaluation.measures import BoolArray, role_masks
 from finetide.files import canonical_json, sha256_bytes, sha256_file
 from finetide.pipeline import codelock
-from finetide.report.words import METRIC_NAMES
 from finetide.stages.train import start_folder, training_rows, validation_rows
 from finetide.task import Task
 

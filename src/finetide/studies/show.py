@@ -8,13 +8,13 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from finetide.contracts.metrics import Measure
+from finetide.contracts.metrics import METRIC_NAMES, Measure
 from finetide.contracts.rows import ROLES
 from finetide.contracts.study import Study, StudyResult
 from finetide.files import write_text
 from finetide.report import charts
 from finetide.report.page import environment, style
-from finetide.report.words import BASELINE_NAMES, METRIC_NAMES, ROLE_NAMES, count, interval, percent
+from finetide.report.words import BASELINE_NAMES, ROLE_NAMES, count, interval, percent
 from finetide.studies.bench import Terms
 from finetide.studies.chart import Point, efficiency, over_labels, standalone
 from finetide.studies.collapse import spread

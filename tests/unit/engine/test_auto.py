@@ -9,13 +9,16 @@ import pytest
 import torch
 
 from finetide.engine import auto, loop, tune
-from finetide.engine.specs import PhaseSpec, Score
+from finetide.engine.specs import Data, PhaseSpec, Score
 from finetide.errors import ConfigError
 from finetide.layers.policies import Adapting, Named
 from finetide.layers.rules import Rule
 from finetide.layers.structure import read
+from finetide.task import ModelSettings
+from finetide.tasks.question_answering import TASK as QUESTIONS
 from support.killed import KilledError
 from support.micro import FAMILIES, micro_base
+from support.questions import micro_reader, split_table
 from unit.engine.test_loop import PROBE, TASK, build, run, settings, spec, weights
 
 AUTO = spec(epochs=2, policy=Named("auto", 120))
@@ -160,3 +163,19 @@ def test_every_family_has_candidates(family: str, tmp_path: Path) -> None:
     assert isinstance(auto.candidates(built.module, 0)[2].policy, Adapting)
     assert isinstance(auto.candidates(built.module, 0)[1].policy, tuple)
     assert Rule(blocks="0", lr=1.0) in auto.candidates(built.module, 0)[1].policy  # type: ignore[operator]
+
+
+def test_questions_are_counted_and_not_their_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of them there are no labels; and a standard error is of as many rows as were scored."""
+    micro_reader(tmp_path, layers=4)
+    found = split_table(10, without=2)
+    sizes = {"stride": 12, "max_question": 16, "max_answer": 6}
+    built = QUESTIONS.build(tmp_path, ModelSettings(("start", "end"), 40, "mean", 0.1, (), (), extra=sizes), seed=1)
+    train, held = (QUESTIONS.encode(built, found[found["split"] == side]) for side in ("train", "validation"))
+    assert len(train.ids) > 36
+    assert len(held.ids) > len(held.rows()) == 18
+    play(monkeypatch, dict.fromkeys(["last: 1", "last: 2", "block 1 alone", "lora", "full"], 0.7))
+    title, lines = auto.arbitrate(QUESTIONS, built, Data(train, held), AUTO, settings(), 0, 1, 120)
+    assert lines[0] == "auto: 36 labelled rows; validation 80.0% at the start"
+    assert title == "head"
+    assert lines[-1] == "auto: head; all else lost more than a standard error, 9.4%, in its short run"

@@ -167,9 +167,14 @@ def test_a_first_model_is_judged_by_the_floors(test_rows: pd.DataFrame) -> None:
     right = golds(test_rows)
     assert judged(right, None, test_rows).promote
     none = judged(["nowhere"] * len(right), None, test_rows)
-    assert none.reasons == ("f1 0.000 is below the floor of 0.2",)
+    assert none.reasons == ("F1 0.000 is below the floor of 0.2",)
     low = judged(right[:-60] + ["nowhere"] * 60, None, test_rows, label_floor=0.9)
-    assert any("below the floor of 0.9" in reason for reason in low.reasons)
+    assert any(reason.endswith(" is its F1, below the floor of 0.9") for reason in low.reasons)
+    exact = judged(right[:-60] + ["nowhere"] * 60, None, test_rows, label_floor=0.9, metric="exact_match")
+    assert any(reason.endswith(" of its answers match exactly, below the floor of 0.9") for reason in exact.reasons)
+    assert judged(["nowhere"] * len(right), None, test_rows, metric="exact_match").reasons[0] == (
+        "exact match 0.000 is below the floor of 0.2"
+    )
     assert judged([], None, test_rows.head(0)).reasons == ("there is no labelled test row to judge on",)
 
 
@@ -182,7 +187,7 @@ def test_a_model_that_loses_is_rejected_and_an_equal_one_is_not(test_rows: pd.Da
     worse = ["nowhere" if place % 4 == 0 else text for place, text in enumerate(right)]
     lost = judged(worse, right, test_rows)
     assert not lost.promote
-    assert "significantly worse than the champion" in lost.reasons[0]
+    assert lost.reasons[0].startswith("significantly worse than the champion: F1 -0.")
     assert lost.p < 0.01
     assert judged(right, worse, test_rows).promote
 
@@ -202,4 +207,5 @@ def test_a_kind_of_question_that_got_worse_is_named(test_rows: pd.DataFrame) -> 
     assert [reason.split(":")[:2] for reason in found.reasons] == [["question", "who"], ["label", "unanswerable"]]
     slices = {one.slice: one for one in found.slices}
     assert {"role:reference", "role:incoming", "label:answerable", "label:unanswerable"} <= set(slices)
+    assert all(" of its rows " not in one.reason for one in found.slices)
     assert slices["question:how"].difference == pytest.approx(1.0, abs=0.01)

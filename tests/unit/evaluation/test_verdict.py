@@ -177,6 +177,8 @@ def test_without_a_champion_the_floors_decide():
     assert good.sentence("accuracy") == (
         "accuracy 0.750 on 400 test rows, every floor is reached, and there is no champion to beat"
     )
+    worse = decide(spoil(truth, list(range(240))), None, settings(metric="macro_f1"))
+    assert worse.reasons[0] == "macro-F1 0.400 is below the floor of 0.5"
     bad = decide(spoil(truth, list(range(240))), None)
     assert bad.reasons[0] == "accuracy 0.400 is below the floor of 0.5"
 
@@ -212,7 +214,7 @@ def test_macro_f1_sees_a_rare_label_that_accuracy_does_not():
     by_f1 = judge(truth, challenger, champion, roles, settings(metric="macro_f1", slice_margin=0.6), seed=1)
     assert by_accuracy.promote
     assert not by_f1.promote
-    assert "macro_f1" in by_f1.reasons[0]
+    assert "champion: macro-F1 -0.082 (" in by_f1.reasons[0]
 
 
 def test_no_test_row_is_no_ground_for_promotion():
