@@ -30,7 +30,7 @@ def run_all(bench: Bench, jobs: Sequence[Job], what: str, finish: Finish = finis
              disable=not sys.stderr.isatty()) as bar,
     ):  # fmt: skip
         for number, job in enumerate(jobs, start=1):
-            name = f"{job.policy or NAMES[job.method]}, {len(job.rows)} labels, seed {job.seed}"
+            name = f"{job.policy or NAMES[job.method]}, {len(job.rows)} {bench.terms.unit}, seed {job.seed}"
             bar.set_postfix_str(name)
             run, before = finish(bench, job)
             done.append(run)

@@ -155,5 +155,5 @@ def test_the_verbs_end_to_end(root: Path) -> None:
     assert "validation F1" in said.stdout
     assert "an F1 of " in said.stdout
     assert Search.read(root / "studies" / MODEL / "tune.json").metric == "F1"
-    said = CliRunner().invoke(cli, ["rate", MODEL, "--steps", "10"], catch_exceptions=False)
+    said = CliRunner().invoke(cli, ["rate", MODEL, "--steps", "25"], catch_exceptions=False)
     assert "for phase 1" in said.stdout
