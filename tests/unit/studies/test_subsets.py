@@ -72,3 +72,14 @@ def test_shares_are_sorted_and_each_once() -> None:
 def test_no_shares(text: str) -> None:
     with pytest.raises(InputError, match=r"--shares: a share of the training labels is above 0 and at most 1"):
         parse_shares(text)
+
+
+def test_what_has_a_digest_is_chosen_by_it_alone() -> None:
+    """Not by what else a table holds: where the content lies, or an object whose words are its address."""
+    rows = table(["a", "b"] * 20).drop(columns="text")
+    rows["digest"] = [f"{place:064x}" for place in range(len(rows))]
+    found = [
+        list(subset(rows.assign(start=range(first, first + 40), bytes=[object() for _ in range(40)]), 0.5, 3)["row_id"])
+        for first in (0, 100)
+    ]
+    assert found[0] == found[1] == list(subset(rows, 0.5, 3)["row_id"])
