@@ -16,7 +16,7 @@ from typing import Any, Literal
 import psutil
 from ruamel.yaml import YAML
 
-from support.forked import Forks
+from support.forked import Ended, Forks
 from support.project import MODEL, environment
 
 Target = Literal["stage", "dvc", "run", "tree"]
@@ -108,7 +108,11 @@ def run_trial(forks: Forks, template: Path, folder: Path, kill: Kill, expected: 
     at_kill = _served(served)
     signed = root / ".finetide" / "run.flock"
     begun = signed.exists() and signed.stat().st_size > 0  # else it was killed before its first act
-    second = forks.call(root, ["run"], folder / "second.log", environment())
+    try:
+        second = forks.call(root, ["run"], folder / "second.log", environment())
+    except TimeoutError as error:
+        trial.wrong.append(f"the second run hung: {error}")
+        second = Ended(-1, (folder / "second.log").read_text(encoding="utf-8", errors="replace"))
     trial.repaired = [line for line in second.output.splitlines() if "repaired" in line]
     trial.log = f"{first}\n--- killed: {trial.struck} ---\n{second.output}"
     if second.code != 0:
@@ -167,7 +171,10 @@ def _first_run(forks: Forks, root: Path, folder: Path, trial: Trial) -> str:
         time.sleep(kill.at)
         family = _family(pid)
         trial.struck = _strike(family, kill.target or "tree")
-    forks.wait(pid, 300)
+    try:
+        forks.wait(pid, 300)
+    except TimeoutError as error:
+        trial.wrong.append(f"the first run hung: {error}")
     if kill.at is None:
         trial.struck = struck.read_text().strip() if struck.exists() else "not reached"
     # A stage whose run is gone must not write on.

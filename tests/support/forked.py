@@ -9,6 +9,7 @@ roads against each other.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import functools
 import gc
 import json
@@ -27,6 +28,8 @@ from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import psutil
 
 PR_SET_NAME = 15
 MODULES = (
@@ -207,6 +210,11 @@ def _wait(pid: int, seconds: float) -> int | None:
         if found:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.002)
+    with suppress(psutil.NoSuchProcess):
+        top = psutil.Process(pid)
+        for process in (top, *top.children(recursive=True)):
+            process.send_signal(signal.SIGUSR1)  # each writes where it stands into its log
+        time.sleep(1)
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -248,6 +256,7 @@ def _redirect(handle: int) -> None:
     sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
+    faulthandler.register(signal.SIGUSR1, file=sys.stderr)
 
 
 def _forked_dvc(command: list[str], root: Path, on_line: Callable[[str], None] | None) -> Any:

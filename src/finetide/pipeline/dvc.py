@@ -15,7 +15,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from configparser import ConfigParser
+from configparser import Error as ConfigError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import StringIO
@@ -33,6 +36,8 @@ ORPHANED = 143
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 RUN_PID = "FINETIDE_RUN"
 KILL_AFTER_SECONDS = 10
+# No process that lives takes so long between a folder of the run-cache and the file in it.
+SETTLED_SECONDS = 2.0
 Line = Callable[[str], None]
 # What DVC says of a remote → what helps.
 _REMOTE_FIXES = {
@@ -253,7 +258,8 @@ def repair(root: Path) -> list[str]:
     """Mend what a kill tore; call it under the workspace lock. Returns one line for each repair.
 
     A torn ``rwlock`` is removed: under our lock nobody holds it. A torn ``dvc.lock`` is removed as well: DVC's
-    run-cache brings every finished stage back, byte for byte, without running it.
+    run-cache brings every finished stage back, byte for byte, without running it. In the run-cache DVC makes a folder
+    and then the file in it; a folder without one fails every later look at that stage.
     """
     done = []
     rwlock = root / ".dvc" / "tmp" / "rwlock"
@@ -264,9 +270,34 @@ def repair(root: Path) -> list[str]:
     if lock.exists() and not _is_lock(lock):
         lock.unlink()
         done.append("removed a torn dvc.lock; finished stages come back from DVC's run-cache")
+    if _remove_empty(_cache_folder(root) / "runs"):
+        done.append("removed a folder without a file from DVC's run-cache (a process was killed while it wrote one)")
     for line in done:
         print(f"repaired: {line}", file=sys.stderr)
     return done
+
+
+def _cache_folder(root: Path) -> Path:
+    """DVC's cache as its settings in the project have it; read here, because to ask DVC takes a second."""
+    found = root / ".dvc" / "cache"
+    for name in ("config", "config.local"):
+        settings = ConfigParser(strict=False, interpolation=None)
+        with suppress(ConfigError, OSError, UnicodeDecodeError):  # DVC says what is wrong with them
+            settings.read(root / ".dvc" / name, encoding="utf-8")
+            found = root / ".dvc" / settings.get("cache", "dir", fallback=str(found))
+    return found
+
+
+def _remove_empty(runs: Path) -> bool:
+    """Another worktree with the same cache may be about to write into one that is new, so that one is given time."""
+    removed = False
+    for folder in runs.glob("*/*"):
+        with suppress(OSError):  # gone, or no longer empty
+            if not any(folder.iterdir()):
+                time.sleep(max(0.0, folder.stat().st_mtime + SETTLED_SECONDS - time.time()))
+                folder.rmdir()
+                removed = True
+    return removed
 
 
 def _run(command: list[str], root: Path, on_line: Line | None) -> Outcome:

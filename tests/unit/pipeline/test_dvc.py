@@ -77,6 +77,43 @@ def test_torn_files_are_mended_and_the_result_is_byte_equal(project: Path, torn:
     assert lock.read_bytes() == whole
 
 
+@pytest.mark.parametrize("cache", [None, "../../shared-cache"])
+def test_a_folder_that_a_kill_left_empty_in_the_run_cache_is_removed(
+    project: Path, cache: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if cache is not None:
+        dvc.checked(project, ["config", "--local", "cache.dir", str(project / ".dvc" / cache)])
+    run_all(project)
+    whole = (project / "dvc.lock").read_bytes()
+    runs = (project / ".dvc" / (cache or "cache") / "runs").resolve()
+    entries = [path for path in runs.glob("*/*/*") if "in.txt" in path.read_text()]
+    assert len(entries) == 1
+    entries[0].unlink()
+    for name in ("dvc.lock", "a.txt"):
+        (project / name).unlink()
+    bare = [sys.executable, "-m", "dvc", "repro", "-s", "first@m"]
+    assert "join() argument" in subprocess.run(bare, cwd=project, capture_output=True, text=True, check=False).stderr
+    assert run_all(project)[0] == "ran"
+    assert "repaired: removed a folder without a file from DVC's run-cache" in capsys.readouterr().err
+    assert (project / "dvc.lock").read_bytes() == whole
+    assert dvc.repair(project) == []
+
+
+def test_a_folder_of_the_run_cache_that_is_being_filled_is_left(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project / ".dvc" / "cache" / "runs" / "ab" / "abc"
+    folder.mkdir(parents=True)
+    waited: list[float] = []
+
+    def fill(seconds: float) -> None:
+        waited.append(seconds)
+        (folder / "entry").touch()
+
+    monkeypatch.setattr(dvc.time, "sleep", fill)
+    assert dvc.repair(project) == []
+    assert (folder / "entry").exists()
+    assert 0 < waited[0] <= dvc.SETTLED_SECONDS
+
+
 def test_a_whole_lock_is_left_alone(project: Path) -> None:
     run_all(project)
     assert dvc.repair(project) == []
