@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-long lint audit docs causes faults resumes screenshots bench format constraints clean
+.PHONY: help setup run test test-slow test-long lint audit docs causes month faults resumes screenshots bench format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -55,6 +55,9 @@ docs: $(READY) ## build the manual into site/ (open site/index.html; no server n
 
 causes: $(READY) ## run every cause of an error and write docs/causes.md from what is said
 	@made=$$(mktemp -d) && FT_CAUSES=$$made $(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "slow or not slow" tests/bad_input/test_causes.py::test_cause && PYTHONPATH=tests $(BIN)/python -m bad_input.page $$made
+
+month: $(READY) ## play thirty days on a schedule and write docs/month.md from what was decided
+	@FT_MONTH=1 $(BIN)/python -m pytest -q -m slow tests/acceptance/test_month.py
 
 faults: $(READY) ## a thousand kills; goes on where docs/faults.jsonl ends, and writes docs/faults.md (hours)
 	@$(BIN)/python tests/faults/run.py --kills 1000 --workers 2

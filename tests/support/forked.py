@@ -32,6 +32,7 @@ from typing import Any
 import psutil
 
 PR_SET_NAME = 15
+COMMAND_LINE = "finetide.cli.main:main"
 MODULES = (
     "torch", "transformers", "accelerate", "great_expectations", "onnx", "onnxruntime", "onnxscript", "pandas",
     "pyarrow.parquet", "sklearn.linear_model", "scipy.stats", "matplotlib.pyplot", "tokenizers", "safetensors.torch",
@@ -75,7 +76,11 @@ def warm() -> None:
     _export_once()
     import dvc.stage.run as dvc_run
 
-    from finetide.pipeline import dvc
+    from finetide.lifecycle import outputs
+    from finetide.pipeline import codelock, dvc
+
+    for stage in outputs.STAGES:  # what each stage imports is read once, as a run of any length does
+        codelock.key(stage, "text-classification")
 
     dvc._run = _forked_dvc
     dvc_run._run = _forked_stage
@@ -134,12 +139,16 @@ class Forks:
         self._server.wait(60)
         self._server.stdout.close()
 
-    def start(self, root: Path, arguments: Sequence[str], log: Path, env: Mapping[str, str], *, uid: int = -1) -> int:
+    def start(
+        self, root: Path, arguments: Sequence[str], log: Path, env: Mapping[str, str], *, uid: int = -1,
+        entry: str = COMMAND_LINE,
+    ) -> int:  # fmt: skip
         """Start ``finetide ARGUMENTS`` in ``root``; what it prints goes to ``log``. Returns its pid.
 
-        Args: uid: the user it runs as; -1: as this one.
+        Args: uid: the user it runs as; -1: as this one. entry: ``module:function``, given the arguments in place of
+            the command line's own; its module is imported before the fork.
         """
-        question = {"ask": "start", "root": str(root), "arguments": list(arguments), "log": str(log)}
+        question = {"ask": "start", "root": str(root), "arguments": list(arguments), "log": str(log), "entry": entry}
         return int(self._ask({**question, "env": {**env, **QUIET}, "uid": uid})["pid"])
 
     def wait(self, pid: int, seconds: float) -> int:
@@ -151,11 +160,11 @@ class Forks:
 
     def call(
         self, root: Path, arguments: Sequence[str], log: Path, env: Mapping[str, str], *, seconds: float = 300,
-        uid: int = -1,
+        uid: int = -1, entry: str = COMMAND_LINE,
     ) -> Ended:  # fmt: skip
         """`start` and `wait`."""
         log.unlink(missing_ok=True)
-        code = self.wait(self.start(root, arguments, log, env, uid=uid), seconds)
+        code = self.wait(self.start(root, arguments, log, env, uid=uid, entry=entry), seconds)
         return Ended(code, log.read_text(encoding="utf-8", errors="replace"))
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -188,7 +197,8 @@ def serve(hooks: str) -> None:
 
 
 def _start(question: dict[str, Any]) -> int:
-    from finetide.cli.main import main
+    module, _, name = question["entry"].partition(":")
+    main = getattr(import_module(module), name)
 
     def child() -> int:
         os.setsid()
