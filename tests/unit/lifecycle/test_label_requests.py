@@ -144,5 +144,5 @@ def test_images_lie_beside_the_table_and_come_back_with_labels(tmp_path: Path) -
 
     pd.DataFrame(filled[-1:]).assign(label="disk").to_csv(tmp_path / "wrong.csv", index=False)
     advance_window(root, "shapes", [tmp_path / "wrong.csv"])
-    with pytest.raises(ToolError, match=r"wrong\.csv(.|\n)*no row has the label .disk.; near: .disc."):
+    with pytest.raises(ToolError, match=r"wrong\.csv(.|\n)*no row has the label disk"):
         dvc.checked(root, ["repro", "--quiet", "ingest@shapes"])
