@@ -135,7 +135,7 @@ def decode(data: bytes) -> Image.Image:
         try:
             opened.load()
             upright = ImageOps.exif_transpose(opened)
-        except Exception as error:
+        except Exception as error:  # and so do the decoders
             raise _damaged(error, "decoded") from error
     return _plain(upright)
 
