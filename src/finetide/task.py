@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from finetide.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +21,22 @@ if TYPE_CHECKING:
 
     FloatArray = np.ndarray[Any, np.dtype[np.float32]]
     Scores = np.ndarray[Any, np.dtype[np.float64]]
+
+
+Entry = TypeVar("Entry")
+
+
+def entry(table: Mapping[str, Entry], task: str) -> Entry:
+    """What a table of families has for ``task``. Raises: ConfigError for one that is not in it."""
+    if task not in table:
+        raise ConfigError("unknown task", where="params.yaml", found=task, fix=f"known: {', '.join(table)}")
+    return table[task]
+
+
+def imported(address: str) -> Any:
+    """What such a table names as ``module:attribute``: imported on use, because one family must not load another's."""
+    module, _, attribute = address.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ of the family here, and only that part counts as the stage's code (`finetide.pip
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from finetide.errors import ConfigError
+from finetide.task import entry, imported
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,20 +85,12 @@ class Contents(Protocol):
 
 
 def source(task: str) -> Source:
-    return _load(task, "ingest")  # type: ignore[no-any-return]
+    return imported(entry(KINDS, task)["ingest"])  # type: ignore[no-any-return]
 
 
 def checks(task: str) -> Checks:
-    return _load(task, "validate")  # type: ignore[no-any-return]
+    return imported(entry(KINDS, task)["validate"])  # type: ignore[no-any-return]
 
 
 def contents(task: str) -> Contents:
-    return _load(task, "split")  # type: ignore[no-any-return]
-
-
-def _load(task: str, stage: str) -> Any:
-    """Raises: ConfigError for a task that is not in `KINDS`."""
-    if task not in KINDS:
-        raise ConfigError("unknown task", where="params.yaml", found=task, fix=f"known: {', '.join(KINDS)}")
-    module, _, attribute = KINDS[task][stage].partition(":")
-    return getattr(import_module(module), attribute)
+    return imported(entry(KINDS, task)["split"])  # type: ignore[no-any-return]

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from finetide.errors import ConfigError
+from finetide.task import entry, imported
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,20 +142,12 @@ class Studying(Protocol):
 
 
 def scores(task: str) -> Scores:
-    return _load(task, "evaluate")  # type: ignore[no-any-return]
+    return imported(entry(KINDS, task)["evaluate"])  # type: ignore[no-any-return]
 
 
 def judging(task: str) -> Judging:
-    return _load(task, "judge")  # type: ignore[no-any-return]
+    return imported(entry(KINDS, task)["judge"])  # type: ignore[no-any-return]
 
 
 def studying(task: str) -> Studying:
-    return _load(task, "study")  # type: ignore[no-any-return]
-
-
-def _load(task: str, stage: str) -> Any:
-    """Raises: ConfigError for a task that is not in `KINDS`."""
-    if task not in KINDS:
-        raise ConfigError("unknown task", where="params.yaml", found=task, fix=f"known: {', '.join(KINDS)}")
-    module, _, attribute = KINDS[task][stage].partition(":")
-    return getattr(import_module(module), attribute)
+    return imported(entry(KINDS, task)["study"])  # type: ignore[no-any-return]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from finetide.errors import ConfigError
-from finetide.task import Task
+from finetide.task import Task, entry, imported
 
 FAMILIES: dict[str, str] = {
     "text-classification": "finetide.tasks.text_classification:TASK",
@@ -16,8 +13,5 @@ FAMILIES: dict[str, str] = {
 
 def load(name: str) -> Task:
     """Raises: ConfigError for a name that is not in `FAMILIES`."""
-    if name not in FAMILIES:
-        raise ConfigError("unknown task", where="params.yaml", found=name, fix=f"known: {', '.join(FAMILIES)}")
-    module, _, attribute = FAMILIES[name].partition(":")
-    task: Task = getattr(import_module(module), attribute)
+    task: Task = imported(entry(FAMILIES, name))
     return task
