@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,18 @@ def files(folder: Path) -> dict[str, bytes]:
         for name, path in found.items()
         if not name.startswith((*NOT_WRITTEN, ".git/")) and "__pycache__" not in name
     }
+
+
+def test_git_carries_the_raw_files_of_the_examples() -> None:
+    """`dvc add` has git ignore them, so that a plain `git add` leaves them out and every clone is without them."""
+    root = EXAMPLE.parents[1]
+    listed = subprocess.run(["git", "ls-files", "examples"], cwd=root, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    tracked = set(listed.stdout.splitlines())
+    pointers = [name for name in tracked if name.endswith(".dvc")]
+    assert len(pointers) == 4
+    assert [name for name in pointers if name.removesuffix(".dvc") not in tracked] == []
 
 
 def test_the_example_is_what_init_writes(tmp_path: Path) -> None:
