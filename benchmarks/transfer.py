@@ -3,12 +3,12 @@
     python benchmarks/transfer.py --seeds 3          # an hour or two on two cores; goes on where it was stopped
 
 `kannada-dig`: a base pre-trained on Kannada-MNIST (10,000 images), fine-tuned on Dig-MNIST, other hands and another
-scanner. `general-medical`: a base pre-trained on CIFAR-10 and Fashion-MNIST (3,300 images, 20 labels, grey),
-fine-tuned on PneumoniaMNIST with its own split. Bases and projects are made by `finetide base` and `finetide init`; the
-rows are those that `finetide run` would train on. Both sides try the same learning rates and keep, on validation, the
-best, and both train until validation stands still; from scratch has four times as many epochs to get there. A rate is
-chosen with the first seed of a share. Each finished model is a line of benchmarks/results/transfer.jsonl, and
-docs/benchmarks-transfer.md is written from them.
+scanner. `general-medical`: a base pre-trained on CIFAR-10 and Fashion-MNIST (3,300 images, 20 labels, grey), fine-tuned
+on PneumoniaMNIST with its own split. Bases and projects are made by `finetide base` and `finetide init`; the rows are
+those that `finetide run` would train on. Both sides try the same learning rates and keep, on validation, the best, and
+both train until validation stands still; from scratch has four times as many epochs to get there. Where an epoch would
+be a few steps, each row comes in it more than once. A rate is chosen with the first seed of a share. Each finished
+model is a line of benchmarks/results/transfer.jsonl, and docs/benchmarks-transfer.md is written from them.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from finetide.seeding import derive, generator
 from finetide.stages.evaluate import BATCH_TOKENS
 from finetide.stages.train import engine_settings, model_settings
 from finetide.studies.bench import Bench, open_bench
+from finetide.studies.fit import repeat
 from finetide.studies.methods import PROBE
 from finetide.studies.subsets import subset
 from tallies import lines
@@ -56,9 +57,10 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data" / "image_cls"
 TALLY, PAGE = ROOT / "benchmarks" / "results" / "transfer.jsonl", ROOT / "docs" / "benchmarks-transfer.md"
 SHARES, RATES = (0.01, 0.1, 1.0), (3e-4, 1e-3, 3e-3)
+# Patience, in evaluations: a quarter of all, and at least so many.
 EPOCHS, SCRATCH_LONGER, PATIENCE = 10, 4, 6
-# Few rows are few steps an epoch: then there are more epochs, up to so many steps.
-STEPS = 400
+# Few rows are repeated until an epoch, and with it an evaluation, has so many steps.
+STEPS = 40
 METHODS = ("fine-tuned", "from scratch")
 SIDE = 32
 
@@ -128,12 +130,11 @@ def opened(pair: str, home: Path) -> Bench:
     return open_bench(home / "target", "target")
 
 
-def phases(method: str, rate: float, rows: int, batch: int) -> list[PhaseSpec]:
-    an_epoch = -(-rows // batch)
-    epochs = max(EPOCHS, STEPS // an_epoch) * (SCRATCH_LONGER if method == "from scratch" else 1)
+def phases(method: str, rate: float) -> list[PhaseSpec]:
+    epochs = EPOCHS * (SCRATCH_LONGER if method == "from scratch" else 1)
     tune = TuneSpec(
         policy=Named("full"), epochs=epochs, steps=None, learning_rate=rate, schedule="cosine", warmup_share=0.05,
-        weight_decay=0.05, max_gradient_norm=1.0, patience=PATIENCE * max(1, epochs // 40), evaluations_per_epoch=1,
+        weight_decay=0.05, max_gradient_norm=1.0, patience=max(PATIENCE, epochs // 4), evaluations_per_epoch=1,
     )  # fmt: skip
     return [tune] if method == "from scratch" else [PROBE, tune]
 
@@ -144,16 +145,16 @@ def fitted(bench: Bench, method: str, rate: float, share: float, seed: int) -> d
     if method == "from scratch":
         randomise(built.module, seed=derive(seed, "scratch"))
     settings = replace(engine_settings(bench.stage, bench.params), seed=seed, feature_cache=None, prefix_cache=None)
-    data = Data(task.encode(built, rows), task.encode(built, bench.validation))
+    times = -(-STEPS * bench.params.batch_rows // len(rows))
+    data = Data(repeat(task.encode(built, rows), times), task.encode(built, bench.validation))
     started = time.monotonic()
-    specs = phases(method, rate, len(rows), bench.params.batch_rows)
-    found = train(task, built, data, specs, settings, Unwritten(), Unsaved())
+    found = train(task, built, data, phases(method, rate), settings, Unwritten(), Unsaved())
     seconds = time.monotonic() - started
     test = task.encode(built, bench.test.assign(label=None))
     logits = align(list(bench.test["row_id"]), test.ids, predict(task, built, test, batch_tokens=BATCH_TOKENS))
     best = found.phases[found.kept]
     line = {
-        "rows": len(rows), "validation": best.score.accuracy, "seconds": round(seconds, 1),
+        "rows": len(rows), "times": times, "validation": best.score.accuracy, "seconds": round(seconds, 1),
         "steps": sum(phase.steps for phase in found.phases), "kept": best.kind,
         "right": (logits.argmax(axis=1) == bench.truth).astype(int).tolist(),
     }  # fmt: skip
