@@ -200,7 +200,8 @@ def trainer(kind: str, seed: int, limit: int | None, epochs: int, rate: float | 
     with tempfile.TemporaryDirectory() as scratch:
         arguments = TrainingArguments(
             output_dir=scratch, num_train_epochs=epochs, per_device_train_batch_size=BATCH, seed=seed,
-            learning_rate=rate or 1e-4, lr_scheduler_type="linear", warmup_ratio=0.1, weight_decay=0.01, bf16=bf16,
+            learning_rate=rate or 1e-4, lr_scheduler_type="linear", warmup_steps=0.1, weight_decay=0.01, bf16=bf16,
+            use_cpu=choose_device().type == "cpu",
             train_sampling_strategy="random" if kind == "a" else "group_by_length", length_column_name="length",
             save_strategy="no", eval_strategy="no", logging_strategy="no", report_to=[], disable_tqdm=True,
             remove_unused_columns=kind == "a",

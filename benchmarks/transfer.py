@@ -38,7 +38,7 @@ from finetide.engine.loop import train
 from finetide.engine.progress import Unwritten
 from finetide.engine.scratch import randomise
 from finetide.engine.specs import Data, PhaseSpec, TuneSpec
-from finetide.evaluation.align import align
+from finetide.evaluation.align import align, label_indices
 from finetide.layers.policies import Named
 from finetide.metrics.calibration import softmax
 from finetide.metrics.classification import auroc
@@ -152,14 +152,14 @@ def fitted(bench: Bench, method: str, rate: float, share: float, seed: int) -> d
     seconds = time.monotonic() - started
     test = task.encode(built, bench.test.assign(label=None))
     logits = align(list(bench.test["row_id"]), test.ids, predict(task, built, test, batch_tokens=BATCH_TOKENS))
-    best = found.phases[found.kept]
+    best, truth = found.phases[found.kept], label_indices(list(bench.test["label"]), bench.labels)
     line = {
         "rows": len(rows), "times": times, "validation": best.score.accuracy, "seconds": round(seconds, 1),
         "steps": sum(phase.steps for phase in found.phases), "kept": best.kind,
-        "right": (logits.argmax(axis=1) == bench.truth).astype(int).tolist(),
+        "right": (logits.argmax(axis=1) == truth).astype(int).tolist(),
     }  # fmt: skip
     if len(bench.labels) == 2:
-        line["auroc"] = auroc(bench.truth, softmax(logits.astype(np.float64))[:, 1])
+        line["auroc"] = auroc(truth, softmax(logits.astype(np.float64))[:, 1])
     return line
 
 

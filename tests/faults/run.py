@@ -95,7 +95,8 @@ def page() -> str:
         "on; nothing half-written is left.",
         "",
         f"**{len(lines)} kills: {len(lines) - len(wrong)} equal endings, {len(wrong)} others.** "
-        f"In {len(repaired)} the second run said that it repaired something; {len(missed)} struck after the end.",
+        + ("" if wrong or not lines else f"Other endings are fewer than {3 / len(lines):.1%} (at 95 %). ")
+        + f"In {len(repaired)} the second run said that it repaired something; {len(missed)} struck after the end.",
         "",
         "| place struck | kills |",
         "|---|---|",
