@@ -11,6 +11,12 @@ best starts and ends. Finetide runs the preset that `finetide init` writes, whos
 Both have the same epochs. Seconds are of training, Finetide's own looks at validation included; test questions are
 answered with the clock stopped. Both are graded by the same code, the official rules of exact match and F1. Results go
 to benchmarks/results/answers.json and docs/benchmarks-answers.md.
+
+    python benchmarks/answers.py --incoming          # an hour or more: three whole runs of the pipeline
+
+What arrives from elsewhere: a project of the same SQuAD questions is run, then 1,250 questions about Amazon's reviews or
+about privacy policies arrive (PolicyQA), and it is run again, both with two epochs. Before and after are the model in
+service and the new one, on the test questions of each side.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ import argparse
 import gzip
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -37,11 +44,14 @@ from peers import PACKAGE, Clock
 ROOT = Path(__file__).parents[1]
 SQUAD = ROOT.parent / "shared" / "data" / "qa" / "squad_dev_to_amazon_and_policy" / "source_squad11_dev.jsonl.gz"
 RESULTS, PAGE = ROOT / "benchmarks" / "results" / "answers.json", ROOT / "docs" / "benchmarks-answers.md"
+ARRIVALS = ROOT / "benchmarks" / "results" / "answers-arriving.json"
 COUNTS = {"train": 2000, "validation": 250, "test": 500}
 # Shares of the articles, in the order of COUNTS.
 ARTICLES = (0.6, 0.15, 0.25)
 EPOCHS, BATCH, LENGTH, STRIDE, LONGEST, CANDIDATES = 3, 16, 384, 128, 30, 20
 SWEEP = (1e-4, 2e-4, 4e-4)
+ARRIVING = {"amazon": "target_squadshifts_amazon.jsonl.gz", "policies": "target_policyqa.jsonl.gz"}
+ARRIVED, ARRIVED_EPOCHS = 1250, 2
 NAMES = {"finetide": "Finetide, the preset of `init`", "transformers": "transformers' recipe", "lexical": "lexical"}
 
 
@@ -228,6 +238,58 @@ def call(kind: str, seed: int, limit: int | None, epochs: int, rate: float | Non
     return found
 
 
+def arrivals(work: Path) -> dict[str, Any]:
+    """By target: what shift said, and F1 of both models on both sides."""
+    from finetide.contracts.judge import JudgeVerdict
+
+    def finetide(folder: Path, *words: str) -> None:
+        subprocess.run([sys.executable, "-m", "finetide", *words], cwd=folder, check=True, stdout=sys.stderr)
+
+    def write(path: Path, table: pd.DataFrame) -> Path:
+        table.to_json(path, orient="records", lines=True)
+        return path
+
+    base = work / "squad"
+    if not (base / "serving").is_dir():
+        work.mkdir(parents=True, exist_ok=True)
+        kept = [part.assign(answers=part["answers"].map(json.loads)) for part in rows(None).values()]
+        known = write(work / "squad.jsonl", pd.concat(kept)[["id", "question", "context", "answers", "split"]])
+        finetide(
+            work, "init", "squad", "--task", "question-answering", "--name", "squad", "--reference", str(known),
+            "--id", "id", "--split-col", "split",
+        )  # fmt: skip
+        params = base / "params.yaml"
+        params.write_text(params.read_text().replace("epochs: 3", f"epochs: {ARRIVED_EPOCHS}"))
+        finetide(base, "run")
+    found = {}
+    for name, file in ARRIVING.items():
+        home = work / name
+        if not (home / "finished").exists():
+            shutil.rmtree(home, ignore_errors=True)
+            shutil.copytree(base, home, symlinks=True)
+            with gzip.open(SQUAD.with_name(file), "rt", encoding="utf-8") as stream:
+                table = pd.DataFrame([json.loads(line) for line in stream])
+            order = {text: place for place, text in enumerate(
+                np.random.default_rng(19).permutation(table["context"].unique())
+            )}  # fmt: skip
+            table = table.iloc[np.argsort(table["context"].map(order).to_numpy(), kind="stable")].head(ARRIVED)
+            columns = ["id", "question", "context", "answers"]
+            write(home / "data" / "squad" / "raw" / f"{name}.jsonl", table[columns].assign(split=None))
+            finetide(home, "run")
+            (home / "finished").touch()
+        out = home / "artifacts" / "squad"
+        shift = json.loads((out / "shift" / "shift.json").read_text())
+        verdict = JudgeVerdict.read(out / "judge" / "judge.json")
+        slices = {one.slice: one for one in verdict.slices if one.slice.startswith("role:")}
+        found[name] = {
+            "verdict": shift["verdict"], "sentence": shift["sentence"], "judge": verdict.verdict,
+            "reason": verdict.reason,
+            "f1": {role: [one.champion, one.challenger, one.difference, one.low, one.high, one.rows]
+                   for role, one in slices.items()},
+        }  # fmt: skip
+    return found
+
+
 def page(found: dict[str, Any]) -> str:
     ours, theirs = found["runs"]["finetide"], found["runs"]["transformers"]
     ratio = statistics.median(b["seconds"] / a["seconds"] for a, b in zip(ours, theirs, strict=True))
@@ -269,6 +331,8 @@ def main() -> None:
     parser.add_argument("--one", choices=list(NAMES))
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--incoming", action="store_true", help="run what arrives from elsewhere, and nothing else")
+    parser.add_argument("--work", type=Path, help="a folder to keep its projects in; default: a temporary one")
     asked = parser.parse_args()
     if not SQUAD.exists():
         raise SystemExit(f"{SQUAD} is not there: nothing was run")
@@ -279,6 +343,12 @@ def main() -> None:
             else transformers(asked.seed, asked.rows, asked.epochs, asked.rate)
         )
         print(json.dumps(made))
+        return
+    if asked.incoming:
+        with tempfile.TemporaryDirectory() as scratch:
+            made = arrivals((asked.work or Path(scratch)).resolve())
+        ARRIVALS.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps(made, indent=1))
         return
     swept = {rate: call("transformers", 17, asked.rows, 1, rate)["validation"] for rate in SWEEP}
     print(f"validation F1 after one epoch by rate: {swept}", flush=True)

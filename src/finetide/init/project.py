@@ -41,6 +41,8 @@ DVCIGNORE = "/.finetide\n/serving\n/drop\n/.venv\n"
 GITIGNORE = "/artifacts/\n/serving/\n/.finetide/\n/drop/\n__pycache__/\n"
 # Times the epochs of fine-tuning that random weights are given.
 SCRATCH = 2
+# A first version is to be so many times as good as a guess among its labels; the preset's floor is the most asked.
+GUESSES = 2
 # Labels that are named to the person.
 NAMED = 10
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
@@ -125,6 +127,10 @@ def _create(folder: Path, shown: str, wanted: Wanted) -> Iterator[str]:
     yield f"wrote {shown}: params.yaml, dvc.yaml, finetide.lock, data/{wanted.name}/"
     epochs = next(phase for phase in params["models"][wanted.name]["train"]["phases"] if phase["kind"] == "tune")
     yield f"tune phase: {epochs['duration']['epochs']} epochs ({seen.why_epochs}); change it in params.yaml"
+    floor = params["models"][wanted.name]["judge"]["floor"]
+    if floor < _preset(wanted.task)["judge"]["floor"]:
+        guess = f"{GUESSES} times what a guess among {len(seen.labels)} labels gets"
+        yield f"floor: {floor:g}, {guess}; change it in params.yaml, judge.floor"
     if "label_descriptions" in params["models"][wanted.name]["evaluate"] and all(map(NUMBER.fullmatch, seen.labels)):
         yield (
             f"labels {', '.join(seen.labels[:5])} are numbers, with which zero-shot, a baseline, can do nothing: "
@@ -181,6 +187,7 @@ def _params(wanted: Wanted, seen: Inspection, folder: Path) -> dict[str, Any]:
     preset["ingest"]["encoding"] = wanted.encoding
     if wanted.from_scratch:
         preset["train"].update(_preset("from-scratch"))
+    preset["judge"]["floor"] = min(preset["judge"]["floor"], round(GUESSES / len(seen.labels), 2))
     preset["schedule"]["drop"] = f"drop/{wanted.name}"
     for phase in preset["train"]["phases"]:
         if phase["kind"] == "tune":

@@ -166,3 +166,16 @@ def test_rows_that_are_not_trained_on_do_not_count_for_the_epochs(tmp_path: Path
     columns = COLUMNS.model_copy(update={"split": "side"})
     seen = inspect((split_file(tmp_path),), (), columns, encoding="auto")
     assert (seen.rows, seen.why_epochs) == (9, "5 rows of 81 characters, validation and test rows (4) left out")
+
+
+@pytest.mark.parametrize(("labels", "floor"), [(2, 0.5), (4, 0.5), (5, 0.4), (8, 0.25), (77, 0.03)])
+def test_the_floor_is_twice_a_guess_where_that_is_less_than_a_half(
+    labels: int, floor: float, tmp_path: Path, base: Path
+) -> None:
+    table = [{"body": f"message number {place} about {place % labels}", "intent": f"t{place % labels}"}
+             for place in range(2 * labels)]  # fmt: skip
+    said = list(create(tmp_path / "new", wanted(base, write_csv(tmp_path / "many.csv", table))))
+    assert read_yaml(tmp_path / "new" / "params.yaml")["models"]["mail"]["judge"]["floor"] == floor
+    told = [line for line in said if line.startswith("floor")]
+    guess = f"floor: {floor:g}, 2 times what a guess among {labels} labels gets; change it in params.yaml, judge.floor"
+    assert told == ([] if floor == 0.5 else [guess])
