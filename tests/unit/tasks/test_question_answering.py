@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,8 +240,33 @@ def test_the_bundle_says_what_the_model_says(bundle: tuple[Built, Path]) -> None
         assert one.text == ("" if one.start is None else context[one.start : one.end])
 
 
+BLOCKER = """
+import json, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "transformers", "pandas", "pydantic", "sklearn", "PIL"}:
+            raise ImportError(f"blocked: {name}")
+sys.meta_path.insert(0, Blocker())
+from finetide.runtime import load
+found = load(sys.argv[1]).predict([tuple(pair) for pair in json.load(sys.stdin)])
+print(json.dumps([[one.text, one.start, one.end, one.score] for one in found]))
+"""
+
+
+def test_without_torch_it_gives_the_same_answers(bundle: tuple[Built, Path]) -> None:
+    _, folder = bundle
+    found = table(10)
+    pairs = list(zip(found["question"], found["context"], strict=True))
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKER, str(folder)], input=json.dumps(pairs), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    mine = load(folder).predict(pairs)
+    assert json.loads(done.stdout) == [[one.text, one.start, one.end, one.score] for one in mine]
+
+
 def test_the_bundle_replays_its_examples_and_a_changed_answer_is_found(bundle: tuple[Built, Path]) -> None:
-    import json
     import shutil
 
     from finetide.files import read_json, sha256_file, write_json
