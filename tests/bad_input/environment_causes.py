@@ -158,7 +158,7 @@ CAUSES = [
     Cause("no tool", "DVC's settings are torn", RUN, broken_dvc_config, 5, ("{root}", "`dvc ", "failed", "config")),
     Cause("no tool", "the data are neither here nor in DVC's cache", RUN,
           removed(".dvc/cache", f"data/{MODEL}/raw/shop.csv"), 5,
-          ("shop.csv", "`dvc pull", "failed", "dvc remote add"), harmless=("data",)),
+          ("shop.csv", "`dvc pull", "failed", "No remote provided", "dvc remote add"), harmless=("data",)),
     # Rights.
     Cause("no right", "a read-only project", RUN, rights(".", 0o555), 7,
           ("{root}", "permission denied", "give yourself the right"), as_user=True),

@@ -122,7 +122,7 @@ def _create(folder: Path, shown: str, wanted: Wanted) -> Iterator[str]:
         _init_tools(folder)
         raw = folder / "data" / wanted.name / "raw"
         names = sorted(path.name for path in raw.iterdir())
-        dvc.checked(folder, ["add", "--quiet", *[f"data/{wanted.name}/raw/{name}" for name in names]])
+        dvc.checked(folder, ["add", *[f"data/{wanted.name}/raw/{name}" for name in names]])
         codelock.refresh(folder)
     yield f"wrote {shown}: params.yaml, dvc.yaml, finetide.lock, data/{wanted.name}/"
     epochs = next(phase for phase in params["models"][wanted.name]["train"]["phases"] if phase["kind"] == "tune")

@@ -107,7 +107,7 @@ def _advance(root: Path, model: str, files: Sequence[Path], start: Start) -> lis
     lines = [*known, *lines, *told]
     fresh = [folder / name for name in raw.listing(folder) if raw.pointer(folder, name) is None]
     if fresh:
-        dvc.checked(root, ["add", "--quiet", *[str(path.relative_to(root)) for path in fresh]])
+        dvc.checked(root, ["add", *[str(path.relative_to(root)) for path in fresh]])
         lines += [f"dvc add {path.relative_to(root)}" for path in fresh]
         lines.append(f"commit when you like: {folder.relative_to(root)}, {window_path(root, model).relative_to(root)}")
     return lines
@@ -162,7 +162,7 @@ def _fetch_raw(root: Path, model: str) -> list[str]:
         return []
     if dvc.call(root, ["checkout", "--quiet", *pointers]).code != 0:
         fix = "put the file back, or name a remote that has it: dvc remote add --default NAME URL"
-        dvc.checked(root, ["pull", "--quiet", *pointers], fix=fix)
+        dvc.checked(root, ["pull", *pointers], fix=fix)
     return [f"fetched {pointer.removesuffix('.dvc')} (DVC)" for pointer in pointers]
 
 

@@ -216,8 +216,13 @@ def checked(
     if outcome.code in KILLED:
         raise killed(f"`dvc {' '.join(arguments)}`", str(root))
     if outcome.code != 0:
-        raise failure(f"`dvc {' '.join(arguments)}` failed:\n{outcome.output.strip()}", str(root), fix)
+        raise failure(f"`dvc {' '.join(arguments)}` failed:\n{_reason(outcome.output)}", str(root), fix)
     return outcome.output
+
+
+def _reason(output: str) -> str:
+    """What DVC printed, but for a line that it prints whether it is so or not."""
+    return "\n".join(line for line in output.strip().splitlines() if line != "Everything is up to date.")
 
 
 def killed(what: str, where: str | None) -> MachineError:
