@@ -5,10 +5,10 @@
 `kannada-dig`: a base pre-trained on Kannada-MNIST (10,000 images), fine-tuned on Dig-MNIST, other hands and another
 scanner. `general-medical`: a base pre-trained on CIFAR-10 and Fashion-MNIST (3,300 images, 20 labels, grey), fine-tuned
 on PneumoniaMNIST with its own split. Bases and projects are made by `finetide base` and `finetide init`; the rows are
-those that `finetide run` would train on. Both sides try the same learning rates and keep, on validation, the best, and
-both train until validation stands still; from scratch has four times as many epochs to get there. Where an epoch would
-be a few steps, each row comes in it more than once. A rate is chosen with the first seed of a share. Each finished
-model is a line of benchmarks/results/transfer.jsonl, and docs/benchmarks-transfer.md is written from them.
+those that `finetide run` would train on. Both sides have the same epochs, and train until validation stands still; both
+try the same learning rates, with every seed where few labels make that cheap and else with the first one, and keep the
+best on validation. Where an epoch would be a few steps, each row comes in it more than once. Each finished model is a
+line of benchmarks/results/transfer.jsonl, and docs/benchmarks-transfer.md is written from them.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data" / "image_cls"
 TALLY, PAGE = ROOT / "benchmarks" / "results" / "transfer.jsonl", ROOT / "docs" / "benchmarks-transfer.md"
 SHARES, RATES = (0.01, 0.1, 1.0), (3e-4, 1e-3, 3e-3)
-# Patience, in evaluations: a quarter of all, and at least so many.
-EPOCHS, SCRATCH_LONGER, PATIENCE = 10, 4, 6
+EPOCHS, PATIENCE = 40, 10
+# Up to this share every rate is tried with every seed.
+CHEAP = 0.1
 # Few rows are repeated until an epoch, and with it an evaluation, has so many steps.
 STEPS = 40
 METHODS = ("fine-tuned", "from scratch")
@@ -131,10 +132,9 @@ def opened(pair: str, home: Path) -> Bench:
 
 
 def phases(method: str, rate: float) -> list[PhaseSpec]:
-    epochs = EPOCHS * (SCRATCH_LONGER if method == "from scratch" else 1)
     tune = TuneSpec(
-        policy=Named("full"), epochs=epochs, steps=None, learning_rate=rate, schedule="cosine", warmup_share=0.05,
-        weight_decay=0.05, max_gradient_norm=1.0, patience=max(PATIENCE, epochs // 4), evaluations_per_epoch=1,
+        policy=Named("full"), epochs=EPOCHS, steps=None, learning_rate=rate, schedule="cosine", warmup_share=0.05,
+        weight_decay=0.05, max_gradient_norm=1.0, patience=PATIENCE, evaluations_per_epoch=1,
     )  # fmt: skip
     return [tune] if method == "from scratch" else [PROBE, tune]
 
@@ -164,7 +164,7 @@ def fitted(bench: Bench, method: str, rate: float, share: float, seed: int) -> d
 
 
 def cell(bench: Bench, pair: str, method: str, share: float, seeds: int) -> None:
-    """Every rate with the first seed, then the best one with the others."""
+    """Every rate with the seeds that it is chosen by, then the best one with the others."""
 
     def made() -> list[dict[str, Any]]:
         wanted = {"pair": pair, "method": method, "share": share}
@@ -180,17 +180,20 @@ def cell(bench: Bench, pair: str, method: str, share: float, seeds: int) -> None
         shown = {key: value for key, value in line.items() if key != "right"}
         print({**shown, "accuracy": round(float(np.mean(line["right"])), 4)}, flush=True)
 
-    for rate in RATES:
-        add(rate, 0)
-    best = max((line for line in made() if line["seed"] == 0), key=lambda line: line["validation"])["rate"]
-    for seed in range(1, seeds):
+    for seed in range(seeds if share <= CHEAP else 1):
+        for rate in RATES:
+            add(rate, seed)
+    best = chosen(made())[0]["rate"]
+    for seed in range(seeds):
         add(best, seed)
 
 
 def chosen(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of the lines of a cell those of the rate that is best on validation with the first seed."""
-    best = max((line for line in found if line["seed"] == 0), key=lambda line: line["validation"])
-    return [line for line in found if line["rate"] == best["rate"]]
+    """Of the lines of a cell those of the rate that is best on validation, with the seeds that all rates have."""
+    by_rate = {rate: {line["seed"]: line for line in found if line["rate"] == rate} for rate in RATES}
+    common = set.intersection(*(set(one) for one in by_rate.values()))
+    best = max(RATES, key=lambda rate: statistics.mean(by_rate[rate][seed]["validation"] for seed in common))
+    return [by_rate[best][seed] for seed in sorted(by_rate[best])]
 
 
 def page() -> str:
@@ -209,7 +212,7 @@ def page() -> str:
         sides = {
             method: chosen(part[part["method"] == method].to_dict("records"))
             for method in METHODS
-            if ((part["method"] == method) & (part["seed"] == 0)).any()
+            if all(((part["method"] == method) & (part["seed"] == 0) & (part["rate"] == rate)).any() for rate in RATES)
         }
         if len(sides) < len(METHODS):
             continue
