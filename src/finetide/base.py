@@ -18,6 +18,8 @@ IMAGES = "preprocessor_config.json"
 # Their position ids start after the padding token's index, so that they take fewer tokens than their table has rows.
 SHIFTED_POSITIONS = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
+# What a Trainer leaves beside the weights: pickles too, and no model.
+LEFT_BEHIND = ("training_args.bin", "optimizer.*", "scheduler.*", "scaler.*", "rng_state*.pth")
 # Nothing else is asked of the hub: no pickled weights, no Python.
 HUB_FILES = (
     *NEEDED,
@@ -181,7 +183,12 @@ _AGAIN = "copy or download the base again"
 
 
 def _check_files(folder: Path) -> None:
-    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    pickles = sorted(
+        path.name
+        for pattern in PICKLES
+        for path in folder.glob(pattern)
+        if not any(path.match(other) for other in LEFT_BEHIND)
+    )
     for name in needed(folder):
         path = folder / name
         if not path.is_file():

@@ -19,8 +19,8 @@ from finetide.registry import store
 from finetide.registry.alias import read_alias
 
 ENCODER = "encoder."
-# Of our own files: the labels are the head's, which stays behind.
-LEFT = frozenset({WEIGHTS, "labels.json"})
+# Of our own files: labels and pooler are the head's, which stays behind.
+LEFT = frozenset({WEIGHTS, "labels.json", "pooler.json"})
 
 
 @dataclass(frozen=True)

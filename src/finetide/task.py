@@ -47,6 +47,8 @@ class ModelSettings:
     None: as the weights have it. ``tokens``: words that the vocabulary gets, unless the weights come with them.
     ``extra``: numbers that one family has, by name; empty: as the weights have them, or those of no settings.
     ``augment``: how training inputs are changed at random, by name; no part of the model.
+    ``pooler``: how the features are made where the weights do it in a way of their own, as the JSON of
+    `finetide.contracts.pooler`; empty: the family's way.
     """
 
     labels: tuple[str, ...]
@@ -57,6 +59,7 @@ class ModelSettings:
     tokens: tuple[str, ...] = ()
     augment: tuple[tuple[str, float], ...] = ()
     extra: Mapping[str, float] = field(default_factory=dict)
+    pooler: str = ""
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,17 @@ class Task(Trainable, Protocol):
 
     def build(self, weights: Path, settings: ModelSettings, *, seed: int) -> Built:
         """Model and preprocessing from a folder of weights: a base, or what `save` wrote (then with its head)."""
+
+    def adopt(self, weights: Path, folder: Path, rows: pd.DataFrame, settings: ModelSettings) -> torch.nn.Module:
+        """Write the model that transformers saved in ``weights``, head included, into ``folder``, for `build`.
+
+        Args: rows: some, whose preparation is compared with transformers' own.
+            settings: with labels as the data spell them, in the order that `build` will be given.
+
+        Returns: transformers' own model, which answers `outputs` as the one built does.
+
+        Raises: BaseModelError: it cannot be taken over exactly.
+        """
 
     def save(self, built: Built, folder: Path) -> None:
         """Write weights (safetensors), config, preprocessing and labels, so that `build` gives them back."""

@@ -13,8 +13,9 @@ from finetide import __version__
 from finetide.cli.bases import base
 from finetide.cli.labels import label_requests
 from finetide.cli.life import advance, approve, exclude, history, promote, reject, rollback, why
+from finetide.cli.new import adopt, init
 from finetide.cli.operate import down, up
-from finetide.cli.project import check, explain, init, report, run, stage, status
+from finetide.cli.project import check, explain, report, run, stage, status
 from finetide.cli.serve import predict, sign, verify
 from finetide.cli.studies import compare, curve, layers, rate, seeds, tune
 from finetide.errors import FinetideError, of_system
@@ -34,7 +35,7 @@ def cli() -> None:
 
 
 for command in (
-    init, base, check, explain, run, stage, status, report,
+    init, adopt, base, check, explain, run, stage, status, report,
     advance, promote, rollback, exclude, history, why, approve, reject,
     up, down,
     predict, verify, sign, label_requests,

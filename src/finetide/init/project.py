@@ -17,6 +17,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from finetide.adopted import check_folder
 from finetide.base import image_side, of_images, pin, positions, resolve
 from finetide.config.base import NAME_PATTERN
 from finetide.config.images import ImageColumnParams, ImageIngestParams
@@ -30,6 +31,7 @@ from finetide.data.suites import default_suite
 from finetide.errors import FinetideError, InputError, ProjectError, ToolError
 from finetide.files import write_bytes, write_json, write_text
 from finetide.images import check_processor
+from finetide.init import adopt
 from finetide.init.inspect import Inspection, inspect, inspect_images, inspect_questions
 from finetide.pipeline import codelock, dvc
 from finetide.registry.window import first_window
@@ -50,7 +52,8 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the person asked for, as given."""
+    """What the person asked for, as given. ``adopted``: the base is a fine-tuned model, to be taken over as it is, with
+    ``max_length`` tokens of a text, or as many as its files say."""
 
     task: str
     name: str
@@ -61,6 +64,8 @@ class Wanted:
     revision: str | None
     encoding: str = "auto"
     from_scratch: bool = False
+    adopted: bool = False
+    max_length: int | None = None
 
 
 def create(folder: Path, wanted: Wanted) -> Iterator[str]:
@@ -115,7 +120,8 @@ def _create(folder: Path, shown: str, wanted: Wanted) -> Iterator[str]:
     yield seen.sentence or f"read {seen.rows} rows with {len(seen.labels)} labels: {labels}"
     if wanted.columns.split is not None:
         yield f"split column {wanted.columns.split!r}: {'; '.join(_splits(seen))}"
-    params = _params(wanted, seen, folder)
+    params, lines = _params(wanted, seen, folder)
+    yield from lines
     with _all_or_nothing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _write_files(folder, wanted, params)
@@ -168,21 +174,31 @@ def _check_arguments(folder: Path, wanted: Wanted) -> None:
         raise InputError(f"is not empty ({strangers[0]} is there)", where=str(folder), fix="name a new folder")
 
 
-def _params(wanted: Wanted, seen: Inspection, folder: Path) -> dict[str, Any]:
+def _params(wanted: Wanted, seen: Inspection, folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The document, and lines on a model that is adopted."""
     preset = _preset(wanted.task)
+    if wanted.adopted:
+        check_folder(Path(wanted.base))
     pinned = pin(_source(wanted.base), wanted.revision, folder)
     preset["base"].update(source=pinned.source, revision=pinned.revision, sha256=pinned.sha256)
     home = resolve(pinned, folder)
     if of_images(home) != (wanted.task == IMAGE_TASK):
         kind = "images" if of_images(home) else "texts"
         fix = f"a base for {'images' if wanted.task == IMAGE_TASK else 'texts'}, or another --task"
-        raise InputError(f"is a base for {kind}", where=f"--base {wanted.base}", found=wanted.task, fix=fix)
+        where = f"RUN_DIR {wanted.base}" if wanted.adopted else f"--base {wanted.base}"
+        raise InputError(f"is a base for {kind}", where=where, found=wanted.task, fix=fix)
     if of_images(home):
         check_processor(home)
         preset["train"]["max_length"] = image_side(home) or preset["train"]["max_length"]
     longest = positions(home)
     if longest is not None:
         _shorten(preset["train"], longest)
+    lines: tuple[str, ...] = ()
+    if wanted.adopted:
+        taken = adopt.look(home, wanted.task, {*seen.labels, *seen.arriving}, wanted.max_length)
+        _shorten(preset["train"], taken.train.get("max_length", preset["train"]["max_length"]))
+        preset["train"].update(taken.train)
+        lines = taken.lines
     preset["ingest"]["columns"].update(wanted.columns.model_dump())
     preset["ingest"]["encoding"] = wanted.encoding
     if wanted.from_scratch:
@@ -194,7 +210,7 @@ def _params(wanted: Wanted, seen: Inspection, folder: Path) -> dict[str, Any]:
             phase["duration"]["epochs"] = seen.epochs * (SCRATCH if wanted.from_scratch else 1)
     document: dict[str, Any] = {"schema": 1, "models": {wanted.name: preset}}
     check(document, Params, file="params.yaml")
-    return document
+    return document, lines
 
 
 def _preset(name: str) -> Any:
@@ -235,7 +251,7 @@ def _write_files(folder: Path, wanted: Wanted, params: dict[str, Any]) -> None:
     write_text(folder / "approvals" / wanted.name / ".gitkeep", "")
     data = folder / "data" / wanted.name
     write_json(data / "suite.json", default_suite(wanted.task))
-    start: Start = "scratch" if wanted.from_scratch else "base"
+    start: Start = "adopted" if wanted.adopted else "scratch" if wanted.from_scratch else "base"
     first_window(folder, wanted.name, reference=wanted.reference, incoming=wanted.incoming, start=start)
 
 

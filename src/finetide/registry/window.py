@@ -73,7 +73,8 @@ def advance(root: Path, model: str, files: Sequence[Path] | None, start: Start) 
 
     Args:
         files: copied into ``data/MODEL/raw`` first.
-        start: params.yaml ``train.start``; champion is the base while there is none.
+        start: params.yaml ``train.start``; while there is no champion, champion is the base, and an adopted model
+            stays the one that is judged.
 
     Returns:
         The window, and what changed, one line each; no line means that window.json was not touched.
@@ -101,7 +102,7 @@ def repin(root: Path, model: str, start: Start) -> list[str]:
     """Let the challengers of this window, whose roles stay, meet the champion now in service. Returns what changed."""
     window, entries = read_window(root, model), ledger.read(root, model)
     champion = history.champion(entries)
-    moved = window.model_copy(update={"champion": _pin(champion), "start": _possible(start, champion)})
+    moved = window.model_copy(update={"champion": _pin(champion), "start": _possible(start, champion, window)})
     changes = describe(window, moved, entries)
     if changes:
         moved.write(window_path(root, model))
@@ -133,7 +134,7 @@ def settled(window: Window, entries: Entries, found: Mapping[str, str], start: S
         return False
     champion = history.champion(entries)
     if champion is None:
-        return window.start == _possible(start, None)
+        return window.start == _possible(start, None, window)
     if window.champion and champion.bundle_hash == window.champion.hash:
         return window.start == start
     return champion.window == window
@@ -161,14 +162,19 @@ def recompute(
 
     return Window(
         model=window.model,
-        start=_possible(start, champion),
+        start=_possible(start, champion, window),
         champion=_pin(champion),
         files=tuple(_file(path, sha256, role(path, sha256)) for path, sha256 in found.items()),
     )
 
 
-def _possible(start: Start, champion: object | None) -> Start:
-    return "base" if start == "champion" and champion is None else start
+def _possible(start: Start, champion: object | None, before: Window) -> Start:
+    """An adopted model is adopted until something is in service; from then on its weights are the champion's."""
+    if champion is not None:
+        return "champion" if start == "adopted" else start
+    if "adopted" in (start, before.start) and start != "scratch":
+        return "adopted"
+    return "base" if start == "champion" else start
 
 
 def describe(before: Window, after: Window, entries: Entries) -> list[str]:

@@ -19,7 +19,7 @@ class Situation:
     params.yaml lets training follow."""
 
     replay: float
-    start: Literal["base", "champion", "scratch"]
+    start: Literal["base", "champion", "scratch", "adopted"]
     champion: tuple[str, ...] | None
     texts: bool
     followed: bool

@@ -200,10 +200,11 @@ def bounded(
     if not sides["reference"].ids:
         return result, None
     try:
-        state = _champion(task, built, champion, settings)
+        other = _champion(task, built, champion, settings)
     except BaseModelError:
         return result, None
-    if not forgetting.fits(built, state):
+    state = {name: value.detach().clone() for name, value in other.module.state_dict().items()}
+    if other.settings.pooler != built.settings.pooler or not forgetting.fits(built, state):
         return result, None
     found = forgetting.bound(task, built, sides, state, margin, settings)
     record = Forgetting(
@@ -242,11 +243,10 @@ def part(examples: Examples, chosen: Sequence[bool]) -> Examples:
     )
 
 
-def _champion(task: Task, built: Built, folder: Path, settings: Settings) -> forgetting.State:
+def _champion(task: Task, built: Built, folder: Path, settings: Settings) -> Built:
     labels = tuple(built.settings.labels)
     model = ModelSettings(labels, built.settings.max_length, built.settings.pooling, 0.0)
-    other = task.build(folder, model, seed=derive(settings.seed, "build"))
-    return {name: value.detach().clone() for name, value in other.module.state_dict().items()}
+    return task.build(folder, model, seed=derive(settings.seed, "build"))
 
 
 def _probed(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from safetensors.numpy import save_file
 
 from finetide import base, tasks
@@ -23,6 +24,7 @@ from finetide.contracts.training import Forgetting, PhaseReport, TrainingReport
 from finetide.contracts.window import Window
 from finetide.data.payload import read_split
 from finetide.engine import probe
+from finetide.engine.adopt import adopt
 from finetide.engine.checkpoint import Checkpoints
 from finetide.engine.inference import embed
 from finetide.engine.loop import Result, train
@@ -37,6 +39,7 @@ from finetide.layers.policies import Adapting, Named, Policy
 from finetide.layers.rules import Adapter, Rule
 from finetide.seeding import derive
 from finetide.stages import follow
+from finetide.stages.adoption import take_over
 from finetide.task import Built, Examples, ModelSettings, Task
 
 OUTPUTS = ("model", "probe.safetensors", "training.json", "label_issues.json", "curve.csv")
@@ -50,6 +53,8 @@ def run(stage: Stage) -> None:
     params = stage.section(task.train_params)
     window = Window.read(stage.dep("window.json"))
     recipe = Recipe.read(stage.dep("recipe.json"))
+    if window.start == "adopted":  # nothing is trained that could follow it
+        recipe = recipe.model_copy(update={"followed": False})
     rows = read_split(stage)
     labels = tuple(sorted(set(rows["label"].dropna())))
     window, at = follow.begin(recipe, window, labels, lambda moved: start_folder(stage, moved))
@@ -61,19 +66,21 @@ def run(stage: Stage) -> None:
         settings = engine_settings(stage, params)
         labels = task.outcomes(rows)
         model = model_settings(labels, params)
-        built = task.build(start, model, seed=derive(stage.seed, "build"))
-        if window.start == "scratch":
-            randomise(built.module, seed=derive(stage.seed, "scratch"))
+        built, original = _built(stage, task, window, start, rows, model)
         chosen, validation = training_rows(rows, recipe.replay), validation_rows(rows)
         specs, at = follow.plan(phase_specs(params), follow.grown(at, window, start, labels), rows)
         inputs = adapt_inputs(task, built, rows, params, [spec.rows for spec in specs if isinstance(spec, TuneSpec)])
         data = Data(task.encode(built, chosen), task.encode(built, validation), inputs)
         given = built if window.start == "base" else None
+        model = replace(model, labels=built.settings.labels)
         suspects = _suspects(stage, task, built.settings, given, settings, data, chosen, validation)  # before it trains
         data, at = follow.weights(task, lambda: given or _frozen(stage, task, model), rows, data, settings, at)
         curve = Curve(stage.out("curve.csv"))  # in its place while training, for whoever plots it
-        found, at = follow.corrected(task, built, rows, data, settings, curve, start, at)
-        result = found or train(task, built, data, specs, settings, curve, checkpoints)
+        if original is not None:
+            result = adopt(task, built, original, data, settings, curve)
+        else:
+            found, at = follow.corrected(task, built, rows, data, settings, curve, start, at)
+            result = found or train(task, built, data, specs, settings, curve, checkpoints)
         at, lost = follow.adapted(at, result), None
         if recipe.followed and recipe.forgetting_margin is not None and window.champion is not None:
             champion = start_folder(stage, window.model_copy(update={"start": "champion"}))
@@ -155,6 +162,18 @@ def _suspects(
         features, targets, folds, others, labels=len(labels), strengths=L2, max_iterations=ITERATIONS
     )
     return label_issues.report((chosen, targets, found), (validation, truth, rest), labels)
+
+
+def _built(
+    stage: Stage, task: Task, window: Window, start: Path, rows: pd.DataFrame, model: ModelSettings
+) -> tuple[Built, torch.nn.Module | None]:
+    """What training starts from; and of an adopted model, which is not trained, the one that it must answer like."""
+    if window.start == "adopted":
+        return take_over(task, start, rows, model, stage.seed)
+    built = task.build(start, model, seed=derive(stage.seed, "build"))
+    if window.start == "scratch":
+        randomise(built.module, seed=derive(stage.seed, "scratch"))
+    return built, None
 
 
 def _frozen(stage: Stage, task: Task, model: ModelSettings) -> Built:
@@ -247,7 +266,7 @@ def _key(stage: Stage, params: LearnParams, start: Path) -> str:
     code = stage.code_key()
     deps = {name: sha256_file(stage.dep(name)) for name in ("split.parquet", "recipe.json", "window.json")}
     files = [
-        start / name for name in (*base.NEEDED, base.IMAGES, "labels.json")
+        start / name for name in (*base.NEEDED, base.IMAGES, "labels.json", "pooler.json")
     ]  # a champion's; the base is named by its hash
     weights = {path.name: sha256_file(path) for path in files if path.exists()}
     everything = {

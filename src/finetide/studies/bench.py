@@ -141,7 +141,7 @@ def open_bench(root: Path, model: str, *, with_champion: bool = False) -> Bench:
 
 
 def _weights_hash(folder: Path) -> str:
-    files = [folder / name for name in (*base.NEEDED, base.IMAGES, "labels.json")]
+    files = [folder / name for name in (*base.NEEDED, base.IMAGES, "labels.json", "pooler.json")]
     return sha256_bytes(canonical_json({path.name: sha256_file(path) for path in files if path.is_file()}))
 
 

@@ -28,7 +28,7 @@ from finetide.files import sha256_bytes
 from finetide.images import SPEC_FILE, ImageError, Spec, spec_bytes, spec_of, square, tensor
 from finetide.seeding import generator
 from finetide.task import Anchors, Built, Examples, ExportSpec, ModelSettings, Objective, Preprocessing
-from finetide.tasks import heads
+from finetide.tasks import adopted, heads, pooler
 from finetide.tasks import weights as weights_of
 from finetide.tasks.augment import Augment
 from finetide.tasks.classification import Batch, OneLabel, targets_of
@@ -55,7 +55,8 @@ class Preprocessor:
 
 
 class Classifier(nn.Module):
-    """Encoder → pooling → one length → dropout → head. Submodules: ``encoder``, ``head``.
+    """Encoder → pooling → one length → dropout → head. Submodules: ``encoder``, ``head``, of an adopted model
+    ``pooler``, which then stands in place of the length.
 
     The features' length is √hidden, for the reason that text classification has: one range of L2 strengths and
     learning rates then serves every encoder.
@@ -65,6 +66,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.pooling = settings.pooling
+        self.patches = bool(settings.pooler) and pooler.said(settings).patches
         # Position tables made for another size are interpolated, where the encoder knows how.
         configured = getattr(encoder.config, "image_size", None)
         fits = "interpolate_pos_encoding" in inspect.signature(encoder.forward).parameters
@@ -72,6 +74,7 @@ class Classifier(nn.Module):
         with torch.no_grad():
             hidden = self.eval()._pooled(torch.zeros(1, channels, side, side)).shape[1]
         self.length = math.sqrt(hidden)
+        self.pooler = pooler.make(hidden, settings)
         self.dropout = nn.Dropout(settings.dropout)
         self.head = heads.make(hidden, settings.hidden or (), len(settings.labels), settings.dropout)
 
@@ -84,11 +87,17 @@ class Classifier(nn.Module):
             chosen = hidden.mean((2, 3)) if pooled is None else pooled.float().flatten(1)
         else:
             chosen = hidden[:, 0] if self.pooling == "cls" else hidden.mean(1)
+            if self.patches:
+                chosen = torch.cat([chosen, hidden[:, 1:].mean(1)], dim=1)
         return cast(torch.Tensor, chosen)
 
     def features(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Args: [batch, channels, side, side] float32. Returns: [batch, hidden] float32."""
-        return nn.functional.normalize(self._pooled(pixel_values), dim=1) * self.length
+        pooled = self._pooled(pixel_values)
+        if self.pooler is not None:
+            found: torch.Tensor = self.pooler(pooled)
+            return found
+        return nn.functional.normalize(pooled, dim=1) * self.length
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Logits, [batch, labels]."""
@@ -121,6 +130,7 @@ class ImageClassification(OneLabel):
                 str(error), where=str(weights / PREPROCESSOR), fix="restore the base model's files"
             ) from error
         tuned = (weights / LABELS).is_file()
+        settings = pooler.read(weights, settings, tuned=tuned)
         state = load_file(weights / WEIGHTS)
         if tuned:
             settings = replace(settings, hidden=heads.check(state, settings.hidden, weights))
@@ -132,6 +142,10 @@ class ImageClassification(OneLabel):
         if tuned:
             weights_of.load_tuned(module, weights, state, settings.labels)
         return Built(module.eval(), Preprocessor(spec, given, Augment(**dict(settings.augment))), settings)
+
+    def adopt(self, weights: Path, folder: Path, rows: pd.DataFrame, settings: ModelSettings) -> nn.Module:
+        del rows
+        return adopted.convert_images(weights, folder, settings, task=self.name)
 
     def save(self, built: Built, folder: Path) -> None:
         weights_of.save(built, folder)

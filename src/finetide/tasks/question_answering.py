@@ -25,7 +25,7 @@ from finetide.files import read_json
 from finetide.metrics.answers import exact_match, f1, sentences, threshold_of
 from finetide.spans import NOWHERE, READING_FILE, Asked, Found, Reading, Window, choose, find_all, windows
 from finetide.task import Anchors, Built, Examples, ExportSpec, ModelSettings, Objective, Preprocessing
-from finetide.tasks import heads, text_encoders
+from finetide.tasks import adopted, heads, pooler, text_encoders
 from finetide.tasks import weights as weights_of
 from finetide.tasks.classification import Batch, FloatArray
 from finetide.tasks.weights import LABELS, WEIGHTS
@@ -48,11 +48,13 @@ class Preprocessor:
 
 
 class Reader(nn.Module):
-    """Encoder → dropout → head, of every token. Submodules: ``encoder``, ``head``."""
+    """Encoder → dropout → head, of every token. Submodules: ``encoder``, ``head``, of some adopted models
+    ``pooler`` before the dropout."""
 
     def __init__(self, encoder: nn.Module, hidden: int, settings: ModelSettings, *, has_types: bool) -> None:
         super().__init__()
         self.encoder = encoder
+        self.pooler = pooler.make(hidden, settings)
         self.dropout = nn.Dropout(settings.dropout)
         self.head = heads.make(hidden, settings.hidden or (), len(OUTPUTS), settings.dropout)
         self.pooling = settings.pooling
@@ -73,7 +75,8 @@ class Reader(nn.Module):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Args: [batch, length] int64. Returns: logits [batch, length, 2] of `OUTPUTS`."""
-        logits: torch.Tensor = self.head(self.dropout(self.hidden(input_ids, attention_mask, token_type_ids)))
+        hidden = self.hidden(input_ids, attention_mask, token_type_ids)
+        logits: torch.Tensor = self.head(self.dropout(hidden if self.pooler is None else self.pooler(hidden)))
         return logits.float()
 
     def features(
@@ -102,6 +105,7 @@ class QuestionAnswering:
         config = AutoConfig.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
         text_encoders.check_length(config, settings.max_length, weights)
         tuned = (weights / LABELS).is_file()
+        settings = pooler.read(weights, settings, tuned=tuned)
         state = load_file(weights / WEIGHTS)
         if tuned:
             _check_outputs(weights)
@@ -129,6 +133,10 @@ class QuestionAnswering:
                 f"the tokenizer {error}", where=str(path), fix="choose a base whose tokenizer knows pairs of texts"
             ) from error
         return Built(module.eval(), preprocessor, settings)
+
+    def adopt(self, weights: Path, folder: Path, rows: pd.DataFrame, settings: ModelSettings) -> nn.Module:
+        texts, longest = [*rows["question"], *rows["context"]], settings.max_length
+        return adopted.convert_reader(weights, folder, texts, OUTPUTS, longest)
 
     def save(self, built: Built, folder: Path) -> None:
         weights_of.save(built, folder)

@@ -21,7 +21,7 @@ from finetide.config.evaluate import EvaluateParams
 from finetide.config.train import TrainParams
 from finetide.errors import ConfigError
 from finetide.task import Anchors, Built, Examples, ExportSpec, ModelSettings, Objective, Preprocessing
-from finetide.tasks import heads, packing, text_encoders, vocabulary
+from finetide.tasks import adopted, heads, packing, pooler, text_encoders, vocabulary
 from finetide.tasks import weights as weights_of
 from finetide.tasks.classification import Batch, OneLabel, targets_of
 from finetide.tasks.label_texts import label_texts
@@ -46,7 +46,8 @@ class Preprocessor:
 
 
 class Classifier(nn.Module):
-    """Encoder → pooling → one length → dropout → head. Submodules: ``encoder``, ``head``.
+    """Encoder → pooling → one length → dropout → head. Submodules: ``encoder``, ``head``, of an adopted model
+    ``pooler``, which then stands in place of the length.
 
     Every pooled vector is scaled to the length √hidden. Sentence encoders are trained by cosine, so that the length of
     a vector says little, and a probe is better without it (docs/lab-log.md); √hidden keeps the entries near 1, where
@@ -56,6 +57,7 @@ class Classifier(nn.Module):
     def __init__(self, encoder: nn.Module, hidden: int, settings: ModelSettings, *, has_types: bool) -> None:
         super().__init__()
         self.encoder = encoder
+        self.pooler = pooler.make(hidden, settings)
         self.dropout = nn.Dropout(settings.dropout)
         self.head = heads.make(hidden, settings.hidden or (), len(settings.labels), settings.dropout)
         self.pooling = settings.pooling
@@ -67,9 +69,15 @@ class Classifier(nn.Module):
         types = {"token_type_ids": torch.zeros_like(input_ids)} if self.has_types else {}
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
         if self.pooling == "cls":
-            pooled = hidden[:, 0].float()
-        else:  # the sum is as good as the mean: the length goes in the next line
-            pooled = (hidden.float() * attention_mask.unsqueeze(-1)).sum(1)
+            return self._finished(hidden[:, 0].float())
+        sums = (hidden.float() * attention_mask.unsqueeze(-1)).sum(1)
+        return self._finished(sums if self.pooler is None else sums / attention_mask.sum(1, keepdim=True))
+
+    def _finished(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Where the length is set here, a sum is as good as a mean."""
+        if self.pooler is not None:
+            found: torch.Tensor = self.pooler(pooled)
+            return found
         return nn.functional.normalize(pooled, dim=1) * self.length
 
     def packed_features(
@@ -87,11 +95,12 @@ class Classifier(nn.Module):
         found = self.encoder(input_ids=input_ids, attention_mask=mask, position_ids=positions, **types)
         hidden = found.last_hidden_state.flatten(0, 1).float()
         if self.pooling == "cls":
-            pooled = hidden[starts]
-        else:
-            owners = torch.where(segments < 0, len(starts), segments).flatten()
-            pooled = hidden.new_zeros(len(starts) + 1, hidden.shape[1]).index_add(0, owners, hidden)[:-1]
-        return nn.functional.normalize(pooled, dim=1) * self.length
+            return self._finished(hidden[starts])
+        owners = torch.where(segments < 0, len(starts), segments).flatten()
+        sums = hidden.new_zeros(len(starts) + 1, hidden.shape[1]).index_add(0, owners, hidden)[:-1]
+        if self.pooler is None:
+            return self._finished(sums)
+        return self._finished(sums / torch.bincount(owners, minlength=len(starts) + 1)[:-1, None])
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Logits, [batch, labels]."""
@@ -119,6 +128,7 @@ class TextClassification(OneLabel):
         text_encoders.check_length(config, settings.max_length, weights)
         attention = text_encoders.attention(config)
         tuned = (weights / LABELS).is_file()
+        settings = pooler.read(weights, settings, tuned=tuned)
         state = load_file(weights / WEIGHTS)
         if tuned:
             settings = replace(settings, hidden=heads.check(state, settings.hidden, weights))
@@ -137,6 +147,9 @@ class TextClassification(OneLabel):
         tokenizer_json = tokenizer.to_str(pretty=True).encode() if added else as_it_came
         preprocessor = Preprocessor(tokenizer, tokenizer_json, int(config.pad_token_id or 0), has_types)
         return Built(module.eval(), preprocessor, settings)
+
+    def adopt(self, weights: Path, folder: Path, rows: pd.DataFrame, settings: ModelSettings) -> nn.Module:
+        return adopted.convert_texts(weights, folder, list(rows["text"]), settings, task=self.name)
 
     def save(self, built: Built, folder: Path) -> None:
         weights_of.save(built, folder)

@@ -14,7 +14,7 @@ from torch import nn
 from finetide.errors import BaseModelError
 from finetide.files import write_json
 from finetide.task import Built
-from finetide.tasks import heads
+from finetide.tasks import heads, pooler
 
 WEIGHTS, LABELS = "model.safetensors", "labels.json"
 
@@ -29,6 +29,7 @@ def save(built: Built, folder: Path) -> None:
     config.pop("_attn_implementation_internal", None)
     write_json(folder / "config.json", config)
     write_json(folder / LABELS, list(built.settings.labels))
+    pooler.write(built.settings, folder)
 
 
 def load_encoder(encoder: nn.Module, state: dict[str, torch.Tensor], weights: Path) -> None:

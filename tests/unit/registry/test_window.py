@@ -193,3 +193,35 @@ def test_a_torn_window_is_an_integrity_error(tmp_path: Path) -> None:
     window.window_path(root, MODEL).write_text("{")
     with pytest.raises(IntegrityError, match=r"window\.json: is not valid JSON"):
         advance(root)
+
+
+def test_an_adopted_model_stays_adopted_until_something_is_in_service(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "project")
+    path = window.window_path(root, MODEL)
+    window.read_window(root, MODEL).model_copy(update={"start": "adopted"}).write(path)
+    before = path.read_bytes()
+    assert advance(root, start="champion") == advance(root, start="base") == []
+    assert path.read_bytes() == before
+    drop(root, "june.csv", "june")
+    assert advance(root, start="champion") == ["june.csv: new, incoming"]
+    assert window.read_window(root, MODEL).start == "adopted"
+    promote(root, "one")
+    assert advance(root, start="champion") == []  # the window is the champion's own
+    drop(root, "july.csv", "july")
+    assert "start: adopted → champion" in advance(root, start="champion")
+
+
+def test_a_file_excluded_after_an_adoption_leaves_the_champion_as_the_start(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "project")
+    path = window.window_path(root, MODEL)
+    window.read_window(root, MODEL).model_copy(update={"start": "adopted"}).write(path)
+    promote(root, "one")
+    service.exclude(root, MODEL, "may.csv", reason="poisoned", who="tester")
+    assert window.read_window(root, MODEL).start == "champion"
+
+
+def test_an_adopted_model_gives_way_to_training_from_scratch(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "project")
+    path = window.window_path(root, MODEL)
+    window.read_window(root, MODEL).model_copy(update={"start": "adopted"}).write(path)
+    assert advance(root, start="scratch") == ["start: adopted → scratch"]
