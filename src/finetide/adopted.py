@@ -245,6 +245,14 @@ def tokens_read(folder: Path, positions: int | None) -> tuple[int, str] | None:
     return min(limits, default=None)
 
 
+def cropped(folder: Path) -> int | None:
+    """Pixels a side that an image processor cuts out of the middle; None where it cuts nothing."""
+    said = _json(folder / "preprocessor_config.json")
+    size = said.get("crop_size")
+    side = size.get("height") if isinstance(size, dict) else size
+    return side if said.get("do_center_crop") and type(side) is int else None
+
+
 def _json(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

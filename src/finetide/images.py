@@ -75,8 +75,8 @@ def spec_of(config: Mapping[str, Any], side: int, channels: int) -> Spec:
     """
     size = config.get("size", side)
     crop = float(config.get("crop_pct") or 0.875) if isinstance(size, Mapping) and "shortest_edge" in size else None
-    if config.get("do_center_crop") and crop is None and isinstance(size, Mapping) and "crop_size" in config:
-        crop = _share(config["crop_size"], size)
+    if config.get("do_center_crop") and isinstance(size, Mapping) and "crop_size" in config:
+        crop = _share(config["crop_size"], size) or crop
     if side < 1:
         raise ValueError("size must be at least one pixel")
     normalises = bool(config.get("do_normalize", True))
@@ -99,7 +99,7 @@ def spec_of(config: Mapping[str, Any], side: int, channels: int) -> Spec:
 
 def _share(cropped: Any, size: Mapping[str, Any]) -> float | None:
     inner = cropped.get("height") if isinstance(cropped, Mapping) else cropped
-    outer = size.get("height")
+    outer = size.get("height", size.get("shortest_edge"))
     return float(inner) / float(outer) if inner and outer and inner < outer else None
 
 
@@ -188,8 +188,8 @@ def fit(image: Image.Image, spec: Spec) -> Bytes:
     else:
         width, height = image.size
         shorter = round(side / spec.crop)
-        factor = shorter / min(width, height)
-        size = (max(shorter, round(width * factor)), max(shorter, round(height * factor)))
+        longer = int(shorter * max(width, height) / min(width, height))  # rounded down, as transformers does
+        size = (shorter, longer) if width <= height else (longer, shorter)
         left, top = (size[0] - side) // 2, (size[1] - side) // 2
         made = image.resize(size, resample).crop((left, top, left + side, top + side))
     found: Bytes = np.asarray(made, dtype=np.uint8).reshape(side, side, spec.channels)

@@ -42,9 +42,13 @@ def look(folder: Path, task: str, labels: Set[str], max_length: int | None) -> F
     if not of_images(folder):
         train["max_length"], said = _length(folder, max_length)
         lines.append(said)
-    elif max_length is not None:
+        return Found(train, tuple(lines))
+    if max_length is not None:
         fix = "leave the option out: the image processor says the size"
         raise InputError("is for texts and questions", where="--max-length", found=max_length, fix=fix)
+    cut = adopted.cropped(folder)
+    if cut is not None:
+        train["max_length"] = cut
     return Found(train, tuple(lines))
 
 

@@ -144,8 +144,8 @@ class ImageClassification(OneLabel):
         return Built(module.eval(), Preprocessor(spec, given, Augment(**dict(settings.augment))), settings)
 
     def adopt(self, weights: Path, folder: Path, rows: pd.DataFrame, settings: ModelSettings) -> nn.Module:
-        del rows
-        return adopted.convert_images(weights, folder, settings, task=self.name)
+        images = [bytes(one) for one in rows.get("bytes", ())]
+        return adopted.convert_images(weights, folder, images, settings, task=self.name)
 
     def save(self, built: Built, folder: Path) -> None:
         weights_of.save(built, folder)
@@ -265,7 +265,7 @@ def _attention(config: Any) -> dict[str, str]:
 
 
 def _untrained(config: Any) -> Any:
-    return AutoModel.from_config(config, **_attention(config))  # type: ignore[no-untyped-call]
+    return AutoModel.from_config(config, dtype=torch.float32, **_attention(config))  # type: ignore[no-untyped-call]
 
 
 def _pretrained(weights: Path, config: Any) -> Any:

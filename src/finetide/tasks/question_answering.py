@@ -114,7 +114,8 @@ class QuestionAnswering:
                 found = Reading.from_json(read_json(weights / READING_FILE))
                 settings = replace(settings, extra=_extra(found))
         settings = replace(settings, labels=OUTPUTS)
-        encoder = AutoModel.from_config(config, attn_implementation=text_encoders.attention(config))  # type: ignore[no-untyped-call]
+        attention = text_encoders.attention(config)
+        encoder = AutoModel.from_config(config, attn_implementation=attention, dtype=torch.float32)  # type: ignore[no-untyped-call]
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # of one vector, which nothing here asks for
         has_types = int(getattr(config, "type_vocab_size", 0)) > 1

@@ -132,7 +132,7 @@ class TextClassification(OneLabel):
         state = load_file(weights / WEIGHTS)
         if tuned:
             settings = replace(settings, hidden=heads.check(state, settings.hidden, weights))
-        encoder = AutoModel.from_config(config, attn_implementation=attention)  # type: ignore[no-untyped-call]
+        encoder = AutoModel.from_config(config, attn_implementation=attention, dtype=torch.float32)  # type: ignore[no-untyped-call]
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # we pool ourselves; unused weights would be neither trained nor frozen
         has_types = int(getattr(config, "type_vocab_size", 0)) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from finetide import adopted, tasks
@@ -19,6 +21,7 @@ from finetide.engine.adopt import compare
 from finetide.engine.inference import predict
 from finetide.errors import BaseModelError
 from finetide.task import Built, ModelSettings
+from finetide.tasks.adopted import check_pixels
 from support.messages import rows as messages
 from support.tuned import IMAGES, NAMES, leave_behind, tuned_images, tuned_text
 
@@ -340,3 +343,59 @@ def test_how_many_tokens_it_read(
     if model_max_length is not None:
         (tmp_path / "tokenizer_config.json").write_text(json.dumps({"model_max_length": model_max_length}))
     assert adopted.tokens_read(tmp_path, positions) == found
+
+
+def picture(width: int, height: int, seed: int = 0) -> bytes:
+    stream = io.BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(stream, "PNG")
+    return stream.getvalue()
+
+
+CROP = {"do_center_crop": True, "crop_size": {"height": 32, "width": 32}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("ViTImageProcessor", {}),
+        ("BitImageProcessor", {"size": {"shortest_edge": 36}, **CROP, "resample": 3}),
+        ("MobileNetV2ImageProcessor", {"size": {"shortest_edge": 40}, **CROP}),
+        ("ConvNextImageProcessor", {"size": {"shortest_edge": 32}, "crop_pct": 0.8}),
+    ],
+)
+def test_images_are_prepared_as_transformers_does(tmp_path: Path, kind: str, keys: dict[str, Any]) -> None:
+    path = tuned_images(tmp_path / "run", "ViT") / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "image_processor_type": kind, **keys}))
+    images = [picture(50, 71), picture(90, 41), picture(32, 32)]
+    check_pixels(tmp_path / "run", images, 32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "said"),
+    [
+        ("DeiTImageProcessor", {"size": {"height": 40, "width": 40}, **CROP}, "(found 'off by up to "),
+        ("ViTImageProcessor", {"size": {"height": 32, "width": 40}}, "(found '(3, 32, 40), not (3, 32, 32)')"),
+        ("NoSuchProcessor", {}, "transformers cannot use its own image processor: "),
+    ],
+)
+def test_images_that_are_prepared_otherwise(tmp_path: Path, kind: str, keys: dict[str, Any], said: str) -> None:
+    path = tuned_images(tmp_path / "run", "ViT") / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "image_processor_type": kind, **keys}))
+    task, rows = tasks.load("image-classification"), pd.DataFrame({"bytes": [picture(50, 71)]})
+    with pytest.raises(BaseModelError) as caught:
+        task.adopt(tmp_path / "run", tmp_path, rows, ModelSettings(LABELS, 32, "cls", 0.0))
+    assert said in str(caught.value)
+    if "found" in said:
+        assert "makes other pixels of an image than Finetide does" in str(caught.value)
+        assert "bring the images to the model's size first" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["text-classification", "question-answering"])
+def test_a_base_in_half_precision_is_trained_in_float32(tmp_path: Path, kind: str) -> None:
+    folder = tuned_text(tmp_path / "run")
+    half = transformers.AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.bfloat16)
+    half.save_pretrained(folder)
+    extra = {"stride": 8, "max_question": 12, "max_answer": 8} if kind == "question-answering" else {}
+    built = tasks.load(kind).build(folder, ModelSettings(LABELS, 32, "mean", 0.1, extra=extra), seed=1)
+    assert {value.dtype for value in built.module.parameters()} == {torch.float32}
