@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def test_a_trainers_model_is_v1_and_then_tuned(tmp_path: Path, forks: Forks) -> 
     right = sum(answer == row["intent"] for answer, row in zip(answers, test, strict=True)) / len(test)
     assert right > 0.8, "a model that learned nothing would hide labels in a wrong order"
 
+    shutil.rmtree(root / "serving" / MODEL / alias["hash"])  # the next run brings it back from DVC, pooler and all
     new = write_csv(tmp_path / "airline.csv", rows(150, "airline", 2))
     finetide(root, "advance", MODEL, str(new))
     assert json.loads(window.read_text())["start"] == "champion"
@@ -119,6 +121,9 @@ def test_a_trainers_model_is_v1_and_then_tuned(tmp_path: Path, forks: Forks) -> 
     assert (root / "artifacts" / MODEL / "train" / "model" / "pooler.json").is_file()
     judged = json.loads((root / "artifacts" / MODEL / "judge" / "judge.json").read_text())
     assert judged["champion_hash"] == alias["hash"]
+    weights = root / "serving" / MODEL / alias["hash"] / "weights"
+    assert (weights / "pooler.json").is_file()
+    assert "warm start" in finetide(root, "compare", MODEL)
     history = finetide(root, "history", MODEL)
     assert "promoted" in history
     assert set(training["labels"]) == set(LABELS)

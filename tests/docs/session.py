@@ -104,11 +104,13 @@ class Shell:
 
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         arguments, cwd = asked["arguments"], Path(asked["cwd"])
-        init = arguments[:1] == ["init"]
-        if init and "--base" not in arguments:
+        init = arguments[:1] in (["init"], ["adopt"])
+        if arguments[:1] == ["init"] and "--base" not in arguments:
             arguments = [*arguments, "--base", str(self._base)]
         ended = self._forks.call(cwd, arguments, self._home / "log", asked["env"], seconds=COMMAND_SECONDS)
         if init and ended.code == 0:
-            edit_params(cwd / arguments[1], lenient, arguments[arguments.index("--name") + 1])
+            edit_params(
+                cwd / arguments[1 if arguments[0] == "init" else 2], lenient, arguments[arguments.index("--name") + 1]
+            )
         code = ended.code if ended.code >= 0 else 128 + signal.Signals(-ended.code)
         return {"output": ended.output, "code": code}

@@ -14,13 +14,14 @@ from support.messages import rows, write_csv
 from support.micro import micro_base
 from support.once import once
 from support.project import edit_params, environment
+from support.tuned import leave_behind, tuned_text
 
 HOW_TO = sorted([*(path.relative_to(DOCS).as_posix() for path in (DOCS / "how-to").glob("*.md")), "on-call.md"])
 # They run the whole pipeline anew; CI does.
 LONG = {"on-call.md"} | {
     f"how-to/{name}.md"
     for name in (
-        "approve", "dvc-repro", "label-requests", "publish", "questions", "resume", "roll-back", "studies",
+        "adopt", "approve", "dvc-repro", "label-requests", "publish", "questions", "resume", "roll-back", "studies",
     )
 }  # fmt: skip
 # Of all console blocks on these pages, at most so many cannot run in a test, each with a reason beside it.
@@ -79,6 +80,8 @@ def test_how_to(page: str, after_own_data: Path, tmp_path: Path, forks: Forks, b
     folder = tmp_path / "f"
     shutil.copytree(after_own_data, folder, symlinks=True)
     shutil.copytree(base, folder / "my-bert")
+    if page == "how-to/adopt.md":
+        leave_behind(tuned_text(folder / "runs"))
     follow(page, folder / "support", forks, base)
 
 
