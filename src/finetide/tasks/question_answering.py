@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -108,7 +107,7 @@ class QuestionAnswering:
         settings = pooler.read(weights, settings, tuned=tuned)
         state = load_file(weights / WEIGHTS)
         if tuned:
-            _check_outputs(weights)
+            weights_of.check_outputs(weights, OUTPUTS)
             settings = replace(settings, hidden=heads.check(state, settings.hidden, weights))
             if not settings.extra:
                 found = Reading.from_json(read_json(weights / READING_FILE))
@@ -391,15 +390,6 @@ def _threshold(examples: Examples) -> float | None:
 
 def _text(found: Found, asked: Asked, threshold: float | None) -> str:
     return choose(found, asked.context, threshold, 1.0).text
-
-
-def _check_outputs(weights: Path) -> None:
-    found = json.loads((weights / LABELS).read_text(encoding="utf-8"))
-    if tuple(found) != OUTPUTS:
-        raise BaseModelError(
-            "was trained for another task", where=str(weights), found=", ".join(map(str, found)),
-            fix="start from the base: train.start: base",
-        )  # fmt: skip
 
 
 TASK = QuestionAnswering()

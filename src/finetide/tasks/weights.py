@@ -72,3 +72,13 @@ def load_tuned(module: Any, weights: Path, state: dict[str, torch.Tensor], label
         if label in have:
             head[row], bias[row] = state[f"{name}.weight"][have.index(label)], state[f"{name}.bias"][have.index(label)]
     module.load_state_dict({**state, f"{name}.weight": head, f"{name}.bias": bias})
+
+
+def check_outputs(weights: Path, wanted: Sequence[str]) -> None:
+    """Raises: BaseModelError: weights of ours give something else."""
+    found = json.loads((weights / LABELS).read_text(encoding="utf-8"))
+    if tuple(found) != tuple(wanted):
+        raise BaseModelError(
+            "was trained for another task", where=str(weights), found=", ".join(map(str, found)),
+            fix="start from the base: train.start: base",
+        )  # fmt: skip

@@ -299,6 +299,16 @@ def test_weights_that_are_not_the_configs(tmp_path: Path) -> None:
         assert "save the fine-tuned model with save_pretrained" in str(caught.value)
 
 
+def test_more_outputs_than_names_and_weights_of_another_size(tmp_path: Path) -> None:
+    rows = table(2).assign(question="where", context="my parcel is here")
+    reader = tuned_text(tmp_path / "reader", kind="QuestionAnswering", num_labels=3)
+    with pytest.raises(BaseModelError, match="the head has 3 outputs, and 2 are named"):
+        adopt(reader, "question-answering", tmp_path / "a", rows)
+    folder = edited(tuned_text(tmp_path / "run"), id2label={"0": "account", "1": "delivery", "2": "money", "3": "x"})
+    with pytest.raises(BaseModelError, match="the weights are not those of the config: "):
+        adopt(folder, TEXT, tmp_path / "b", table())
+
+
 def test_a_tokenizer_that_transformers_reads_otherwise(tmp_path: Path) -> None:
     folder = tuned_text(tmp_path / "run")
     path = folder / "tokenizer.json"
