@@ -59,7 +59,8 @@ class Original(nn.Module):
     def features(self, *given: torch.Tensor) -> torch.Tensor:
         """Its logits: they come out of `logits` as they are."""
         found = self.model(**dict(zip(self.names, given, strict=True)))
-        return found.logits.float()[:, self.order]
+        logits: torch.Tensor = found.logits.float()[:, self.order]
+        return logits
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         return features
@@ -185,7 +186,7 @@ def check_tokens(weights: Path, texts: Sequence[str], limit: int) -> None:
     level = logging.get_verbosity()
     logging.set_verbosity(ERROR)
     try:
-        theirs: Any = transformers.AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
+        theirs: Any = transformers.AutoTokenizer.from_pretrained(
             weights, local_files_only=True, trust_remote_code=False
         )
         found = theirs(some, truncation=True, max_length=limit)["input_ids"]

@@ -28,9 +28,10 @@ class Pooler(nn.Module):
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         """[…, size] → the same, float32."""
-        found = vectors if self.dense is None else self.dense(vectors)
+        found: torch.Tensor = vectors if self.dense is None else self.dense(vectors)
         found = self.activation(found)
-        return (found if self.norm is None else self.norm(found)).float()
+        found = found if self.norm is None else self.norm(found)
+        return found.float()
 
 
 def make(size: int, settings: ModelSettings) -> Pooler | None:
