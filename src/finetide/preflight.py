@@ -146,6 +146,9 @@ def _layers(root: Path, name: str, params: AnyParams) -> str:
     return "; ".join(said) or "the head alone"
 
 
+NO_REFERENCE = "if it was edited: git checkout it; else begin a project with `finetide init` on the files that are good"
+
+
 def _window(root: Path, name: str) -> str:
     path = root / stage_files(root, "ingest", name).deps["window.json"]
     if not path.exists():
@@ -159,10 +162,13 @@ def _window(root: Path, name: str) -> str:
                 raise ProjectError("is in the window and not on disk", where=str(on_disk), fix="bring the file back")
             waiting.append(file.path)
         elif sha256_file(on_disk) != file.sha256:
-            raise ProjectError(
-                "differs from what the window pinned", where=str(on_disk), fix="run `dvc checkout`, or add it anew"
-            )
+            fix = f"delete it, and `finetide run {name}` brings it back (DVC); new rows go into a file of another name"
+            raise ProjectError("differs from what the window pinned", where=str(on_disk), fix=fix)
     roles = {role: len(window.paths(role)) for role in ("reference", "incoming", "excluded")}
+    if not roles["reference"]:
+        raise ProjectError(
+            "names no reference file, so there is nothing to learn from", where=str(path), fix=NO_REFERENCE
+        )
     fetched = f"; {len(waiting)} to be fetched by `finetide run`" if waiting else ""
     return ", ".join(f"{count} {role}" for role, count in roles.items()) + " file(s)" + fetched
 

@@ -193,6 +193,8 @@ CAUSES = [
     # Others at work.
     Cause("busy", "a second run at the same time", RUN, held("run.flock", 60), 4,
           ("{root}", "another run is at work in this folder (process ", "finetide status", "git worktree")),
+    Cause("busy", "new data beside a run", ADVANCE, both(week_47, held("run.flock", 60)), 4,
+          ("{root}", "another run is at work in this folder (process "), start="trained"),
     Cause("busy", "status beside a run", ("status",), held("run.flock", 60), 0, ("mail: running",), start="trained"),
     Cause("busy", "status beside a stage", ("status",), held("dvc.flock", 60), 0, ("mail: running",), start="trained"),
     Cause("busy", "history beside a run", ("history",), held("run.flock", 60), 0, ("promoted", "v1"), start="trained"),

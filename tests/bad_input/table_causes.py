@@ -332,9 +332,10 @@ FILES = [
     Cause("raw file", "gone after it was pinned", RUN, _gone, 6,
           ("data/mail/raw/shop.csv", "is named in the window but is gone", "restore it", "finetide exclude")),
     Cause("raw file", "altered after it was pinned", RUN, _altered, 6,
-          ("data/mail/raw/shop.csv", "changed after the window took it in", "dvc checkout", "under another name")),
+          ("data/mail/raw/shop.csv", "changed after the window took it in",
+           "delete it, and finetide run", "under another name")),
     Cause("raw file", "altered after it was pinned, met by the stage alone", ("stage", "ingest", MODEL), _altered, 6,
-          ("shop.csv", "is not the file that the window pinned", "(found 'sha256 ", "dvc checkout"),
+          ("shop.csv", "is not the file that the window pinned", "(found 'sha256 ", "delete it"),
           harmless=("artifacts",)),
 ]  # fmt: skip
 SPLITS = [

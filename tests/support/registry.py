@@ -20,6 +20,17 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def forge(root: Path, sequence: int, old: str, new: str) -> None:
+    """Replace a tag by one with another message, as `git tag -f` would."""
+    name = f"refs/tags/finetide/{MODEL}/{sequence:06d}"
+    content = git(root, "cat-file", "tag", name) + "\n"
+    assert old in content
+    made = subprocess.run(
+        ["git", "mktag"], cwd=root, input=content.replace(old, new), check=True, capture_output=True, text=True
+    )
+    git(root, "update-ref", name, made.stdout.strip())
+
+
 def make_project(folder: Path, *, repository: Path | None = None, commit: bool = True) -> Path:
     """A project with one reference and one incoming file in a new git repository, maybe as a subfolder of it."""
     top = repository or folder

@@ -17,10 +17,12 @@ from finetide.cli.shared import ExampleCommand, choose_models, find_project, not
 def advance(model: str, files: tuple[Path, ...]) -> None:
     """Enter new data: FILES are copied to data/MODEL/raw, versioned by DVC, and the window is computed anew."""
     from finetide.lifecycle.prepare import advance_window
+    from finetide.pipeline.dvc import run_lock
 
     root = find_project()
     choose_models(root, model)
-    lines = advance_window(root, model, files)
+    with run_lock(root) as repaired:  # a run works on the window that it began with
+        lines = [*repaired, *advance_window(root, model, files)]
     for line in lines or [f"{model}: nothing new; the window stays as it is"]:
         click.echo(line)
 
@@ -62,10 +64,14 @@ def rollback(model: str, version: str | None, why: str) -> None:
 def exclude(model: str, file: str, why: str) -> None:
     """Keep FILE out of this and all later windows; its bytes stay where they are."""
     from finetide.lifecycle.prepare import exclude_file
+    from finetide.pipeline.dvc import run_lock
 
     root = find_project()
     choose_models(root, model)
-    click.echo(exclude_file(root, model, file, why))
+    with run_lock(root) as repaired:
+        said = exclude_file(root, model, file, why)
+    for line in [*repaired, said]:
+        click.echo(line)
 
 
 @click.command(cls=ExampleCommand, epilog="finetide history tickets\nfinetide history --json")

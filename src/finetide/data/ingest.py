@@ -121,7 +121,7 @@ def checked_path(file: WindowFile, raw: Path) -> Path:
             f"is not the file that the window pinned (sha256 {file.sha256})",
             where=file.path,
             found=f"sha256 {found}",
-            fix="`dvc checkout` restores it; if the change is meant, give the file a new name and `finetide run`",
+            fix="delete it, and `finetide run` brings it back (DVC); if the change is meant, give the file a new name",
         )
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,11 +37,12 @@ def prepare(root: Path, model: str) -> list[str]:
     base.check_length(folder, length, where=f"{PARAMS_FILE}: models.{model}.train.max_length")
     for stage in outputs.STAGES:  # one that is missing would be found hours later
         stage_files(root, stage, model)
+    _check_suite(root / stage_files(root, "validate", model).deps["suite.json"])
     _check_pointers(raw.raw_folder(root, model))
     for swept in (root, window_path(root, model).parent, raw.raw_folder(root, model), alias_path(root, model).parent):
         sweep(swept)
     lines = _restore_champion(root, model)
-    service.reconcile(root, model)
+    lines += _healed_alias(root, model)
     lines += remote.push(root, model)
     lines += advance_window(root, model, ())
     lines += _fetch_raw(root, model)
@@ -164,6 +166,26 @@ def _fetch_raw(root: Path, model: str) -> list[str]:
         fix = "put the file back, or name a remote that has it: dvc remote add --default NAME URL"
         dvc.checked(root, ["pull", *pointers], fix=fix)
     return [f"fetched {pointer.removesuffix('.dvc')} (DVC)" for pointer in pointers]
+
+
+def _check_suite(path: Path) -> None:
+    """A torn one makes validate stale, and then the window would be pinned anew before validate can say so."""
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        from finetide.data.expectations import check_suite  # with pandas
+
+        check_suite(path)
+
+
+def _healed_alias(root: Path, model: str) -> list[str]:
+    """After a kill between ledger and alias, or when somebody tore it."""
+    path = alias_path(root, model)
+    before = path.read_bytes() if path.is_file() else b""
+    alias = service.reconcile(root, model)
+    if alias is None or not before or path.read_bytes() == before:
+        return []
+    return [f"repaired: {path.relative_to(root)} says again what the ledger says: {alias.version} is in service"]
 
 
 def _restore_champion(root: Path, model: str) -> list[str]:

@@ -195,7 +195,8 @@ def as_lines(root: Path, status: Status) -> Iterator[str]:
             passed = "passed" if model.parity.passed else "failed"
             yield f"  parity      {passed}: largest difference {model.parity.max_abs_error:.1e}"
         if model.suspect_labels is not None:
-            yield f"  labels      {model.suspect_labels} of the training rows look mislabelled: finetide report {name}"
+            found_by = "of the training rows look mislabelled to a probe"
+            yield f"  labels      {model.suspect_labels} {found_by}: finetide report {name}"
         stages = ", ".join(_stage(stage, found, model) for stage, found in model.stages.items())
         yield f"  stages      {stages}"
         yield from _reasons(model)

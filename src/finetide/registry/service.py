@@ -137,7 +137,7 @@ def exclude(
 
     Args: file: as the window names it, or a path to it below ``data/MODEL/raw``.
 
-    Raises: InputError for an unknown file, or one that is excluded already.
+    Raises: InputError for an unknown file, one that is excluded already, or the only reference file.
     """
     said = _reason(reason)
     folder = raw.raw_folder(root, model)
@@ -149,6 +149,13 @@ def exclude(
     if name not in known:
         raise InputError("no such file", where=str(folder / name), fix=f"known: {', '.join(known) or 'none'}")
     sha256 = known[name]
+    reference = window.paths("reference")
+    if [entry.sha256 for entry in reference] == [sha256]:
+        raise InputError(
+            "is the only reference file, and without one there is nothing to learn from or to compare with",
+            where=name,
+            fix="begin a project with `finetide init` on the rows that are good; this file can be left out of it",
+        )
     of_window = {entry.path: entry.sha256 for entry in window.files} | {name: sha256}
     windows: list[Window] = []
 
@@ -167,7 +174,7 @@ def reconcile(root: Path, model: str) -> Alias | None:
     """Move the alias to what the ledger says; returns it, or None when nothing was ever promoted.
 
     Raises:
-        IntegrityError: the ledger is shorter than the alias says, or the store lacks the champion's bundle.
+        IntegrityError: ledger and alias contradict one another, or the store lacks the champion's bundle.
     """
     with store.lock(root, model):
         entries = ledger.read(root, model)
@@ -178,6 +185,8 @@ def reconcile(root: Path, model: str) -> Alias | None:
                 where=str(alias_path(root, model)),
                 fix="tags are missing here; fetch them: git fetch --tags",
             )
+        if there and there.entry >= 1:
+            _check_alias(root, model, there, entries[there.entry - 1])
         if move is None:
             return None
         wanted = alias_of(move)
@@ -185,6 +194,21 @@ def reconcile(root: Path, model: str) -> Alias | None:
             store.verify_stored_bundle(root, model, wanted.hash)
             write_alias(root, wanted)
         return wanted
+
+
+def _check_alias(root: Path, model: str, there: Alias, entry: LedgerEntry) -> None:
+    """An alias that an entry wrote, and that entry: no crash makes them differ. The chain covers each entry but the
+    newest (see `ledger`), for which the alias is the copy; an alias that names no whole bundle is none, and is healed.
+    """
+    same = entry.event in history.MOVES and (entry.version, entry.bundle_hash) == (there.version, there.hash)
+    if same or not store.is_complete(root, model, there.hash):
+        return
+    raise IntegrityError(
+        f"says that entry {there.entry} put {there.version} ({_short(there.hash)}) into service, and that entry of the "
+        f"ledger says {entry.event} {entry.version or ''} ({_short(entry.bundle_hash)}): one of the two was altered",
+        where=str(alias_path(root, model)),
+        fix="bring the ledger from another copy: git fetch --force --tags; or, if it is right, delete the alias",
+    )
 
 
 def _alias_there(root: Path, model: str) -> Alias | None:

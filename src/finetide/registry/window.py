@@ -117,7 +117,7 @@ def scan(window: Window, folder: Path) -> dict[str, str]:
     Raises: IntegrityError for a file of the window that has other bytes now, or is gone.
     """
     on_disk = raw.listing(folder)
-    found = {file.path: _unchanged(file, folder, there=file.path in on_disk) for file in window.files}
+    found = {file.path: _unchanged(window, file, folder, there=file.path in on_disk) for file in window.files}
     return found | {name: sha256_file(folder / name) for name in on_disk if name not in found}
 
 
@@ -205,9 +205,10 @@ def _check_pin(window: Window, entries: Entries) -> None:
         )
 
 
-def _unchanged(file: WindowFile, folder: Path, *, there: bool) -> str:
+def _unchanged(window: Window, file: WindowFile, folder: Path, *, there: bool) -> str:
     pointer = raw.pointer(folder, file.path)
-    fix = f"restore it: dvc checkout {pointer.name}" if pointer else "restore it: git checkout, or from a copy"
+    deleted = f"restore it: delete it, and finetide run {window.model} brings it back (DVC)"
+    fix = deleted if pointer else "restore it: git checkout, or from a copy"
     if there and (now := sha256_file(folder / file.path)) != file.sha256:
         raise IntegrityError(
             f"changed after the window took it in; raw files never change, and window.json names sha256 {file.sha256}",

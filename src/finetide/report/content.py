@@ -43,7 +43,7 @@ def headline(facts: Facts) -> list[tuple[str, str, str]]:
         ends = f"{verdict.low:+.3f} to {verdict.high:+.3f}" if verdict.low is not None else ""
         found.append(("against the champion", f"{verdict.difference:+.3f}", f"{METRIC_NAMES[verdict.metric]} · {ends}"))
     if facts.shift:
-        p = "no incoming rows"
+        p = "no incoming rows" if facts.shift.incoming_rows == 0 else "too few rows to compare"
         if facts.shift.p is not None:
             p = f"combined p = {facts.shift.p:.2g} at α = {facts.shift.alpha:.3g}"
         found.append(("shift", facts.shift.verdict, p))

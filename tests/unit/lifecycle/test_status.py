@@ -174,7 +174,7 @@ def test_suspect_labels_are_counted_once_training_has_listed_them(
 ) -> None:
     found, text = lines(made.root)
     assert found.models[MODEL].suspect_labels == 9
-    assert f"  labels      9 of the training rows look mislabelled: finetide report {MODEL}\n" in text
+    assert f"  labels      9 of the training rows look mislabelled to a probe: finetide report {MODEL}\n" in text
     outputs.path_of(made.root, MODEL, "train", "label_issues.json").unlink()
     found, text = lines(made.root)
     assert found.models[MODEL].suspect_labels is None

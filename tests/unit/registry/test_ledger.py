@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from finetide.contracts.ledger import LedgerEntry
 from finetide.errors import InputError, IntegrityError, ToolError
 from finetide.registry import ledger
 from finetide.registry.ledger import Draft
-from support.registry import MODEL, append_many, git, make_project, state
+from support.registry import MODEL, append_many, forge, git, make_project, state
 
 
 def add(root: Path, reason: str = "r", *, event: str = "rejected", at: str = "2026-01-01") -> LedgerEntry:
@@ -21,17 +20,6 @@ def add(root: Path, reason: str = "r", *, event: str = "rejected", at: str = "20
 
 def tag_object(root: Path, sequence: int) -> str:
     return git(root, "rev-parse", f"refs/tags/finetide/{MODEL}/{sequence:06d}")
-
-
-def forge(root: Path, sequence: int, old: str, new: str) -> None:
-    """Replace a tag by one with another message, as `git tag -f` would."""
-    name = f"refs/tags/finetide/{MODEL}/{sequence:06d}"
-    content = git(root, "cat-file", "tag", name) + "\n"
-    assert old in content
-    made = subprocess.run(
-        ["git", "mktag"], cwd=root, input=content.replace(old, new), check=True, capture_output=True, text=True
-    )
-    git(root, "update-ref", name, made.stdout.strip())
 
 
 def test_an_empty_ledger_has_no_entries(root: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from finetide.contracts.ledger import LedgerEntry
 from finetide.errors import GateError, InputError, IntegrityError
 from finetide.registry import alias, history, ledger, service, store, window
-from support.registry import MODEL, drop, git, make_bundle, promote, roles, state, verdict
+from support.registry import MODEL, drop, forge, git, make_bundle, promote, roles, state, verdict
 
 
 def events(root: Path) -> list[tuple[str, str | None]]:
@@ -260,6 +260,34 @@ def test_reconcile_finds_a_ledger_that_was_cut_short(root: Path) -> None:
     with pytest.raises(IntegrityError, match=r"names entry 2 of a ledger that has 1\n  fix: tags are missing here"):
         service.reconcile(root, MODEL)
     assert in_service(root) == "v2"
+
+
+def test_an_entry_that_was_altered_contradicts_the_alias_that_it_wrote(root: Path) -> None:
+    promote(root, "one")
+    promote(root, "two")
+    forge(root, 2, '"promoted"', '"rejected"')
+    said = r"entry 2 put v2 \(\w{12}…\) into service, and that entry of the ledger says rejected v2"
+    with pytest.raises(IntegrityError, match=said):
+        service.reconcile(root, MODEL)
+    assert in_service(root) == "v2"
+    alias.alias_path(root, MODEL).unlink()  # as the error says, if the ledger is right
+    service.reconcile(root, MODEL)
+    assert in_service(root) == "v1"
+
+
+def test_an_alias_that_names_no_bundle_is_healed(root: Path) -> None:
+    entry = promote(root, "one")
+    path = alias.alias_path(root, MODEL)
+    path.write_text(path.read_text().replace(str(entry.bundle_hash), "0" * 64))
+    assert service.reconcile(root, MODEL) == alias.alias_of(entry)
+
+
+def test_the_only_reference_file_cannot_be_excluded(root: Path) -> None:
+    names = [file.path for file in window.read_window(root, MODEL).paths("reference")]
+    for name in names[:-1]:
+        service.exclude(root, MODEL, name, reason="poisoned")
+    with pytest.raises(InputError, match=r"is the only reference file(.|\n)*fix: begin a project with `finetide init`"):
+        service.exclude(root, MODEL, names[-1], reason="poisoned")
 
 
 def test_reconcile_in_a_fresh_clone_says_that_the_store_is_empty(root: Path, tmp_path: Path) -> None:
