@@ -1,7 +1,8 @@
-"""A halted run asks a person and frees the machine: it suspends with a form, and begins again when that is filled in.
+"""A run asks a person and frees the machine: it suspends with a form, and begins again when that is filled in.
 
-The stages before the gate are clean by then, so that resuming costs seconds. What the form says and what
-`finetide approve` says end in the same two places: a file for the gate and an entry in the ledger.
+About a gate that is shut, or about a promotion that the policy asks about (policy.ask_before). The stages that ran are
+clean by then, so that resuming costs seconds. What the form says and what `finetide approve` says end in the same two
+places: a file in approvals/ and an entry in the ledger.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SETTLE_SECONDS = 1.5
 class Decision(RunInput):
     """All fields are required: Prefect resumes a form of defaults without asking."""
 
-    decision: Literal["approve", "reject"] = Field(description="let exactly these verdicts pass, or keep the gate shut")
+    decision: Literal["approve", "reject"] = Field(description="let exactly this pass, or keep it out")
     who: str = Field(min_length=1, description="your name, for the ledger")
     why: str = Field(min_length=1, description="the reason, for the ledger")
 
@@ -60,35 +61,49 @@ def asked_before(home: Path, project: Path, model: str) -> bool:
     if found is None or run is None or found.flow_run == str(run.id):
         return False
     with get_client(sync_client=True) as client:
-        try:
-            other = client.read_flow_run(found.flow_run)  # type: ignore[arg-type]
-        except Exception:  # of another server, or deleted
-            return False
-        if other.state is None or not other.state.is_paused():
+        other = _paused(client, found)
+        if other is None:
             return False
         if found.verdict_hash == waiting.verdict_of(project, model):
             return True
-        state: Any = Cancelled(message="newer data came; the question is asked anew")
-        client.set_flow_run_state(other.id, state, force=True)
+        _cancel(client, other, "newer data came; the question is asked anew")
     return False
 
 
-def ask(home: Path, project: Path, model: str, shown: str, reason: str, hours: float) -> Decision:
-    """Suspend until the form is filled in; returns what it says, recorded. The call that suspends does not return.
+def withdraw(home: Path, model: str, *about: str) -> None:
+    """What was asked is answered, or is no question any more: forget it, and end another run that waits with it.
+
+    Args: about: which questions, of ``gate`` and ``promotion``.
+    """
+    found, run = waiting.read(home, model), _run()
+    if found is None or found.about not in about:
+        return
+    if run is not None and found.flow_run != str(run.id):
+        with get_client(sync_client=True) as client:
+            if other := _paused(client, found):
+                _cancel(client, other, "another run went on: the question is answered, or newer data came")
+    waiting.clear(home, model)
+
+
+def ask(home: Path, project: Path, model: str, shown: str, reason: str, hours: float) -> None:
+    """Suspend until the form is filled in, and record what it says. The call that suspends does not return.
 
     Args: shown: Markdown above the form.
     """
     run = _run()
-    found = waiting.verdict_of(project, model)
+    question = waiting.standing(project, model)
     assert run is not None
-    assert found is not None
-    api = str(PREFECT_API_URL.value())
-    waiting.write(home, Waiting(model=model, verdict_hash=found, reason=reason, flow_run=str(run.id), api=api))
+    assert question is not None
+    found, api = question.verdict_hash, str(PREFECT_API_URL.value())
+    waiting.write(
+        home,
+        Waiting(model=model, about=question.about, verdict_hash=found, reason=reason, flow_run=str(run.id), api=api),
+    )
     try:
         answer = suspend_flow_run(
             wait_for_input=Decision.with_initial_data(description=shown),
             timeout=int(hours * 3600),
-            key=f"gate-{found[:12]}",
+            key=f"{question.about}-{found[:12]}",
         )
     except Pause:
         time.sleep(SETTLE_SECONDS)
@@ -98,7 +113,6 @@ def ask(home: Path, project: Path, model: str, shown: str, reason: str, hours: f
         raise
     settle(project, model, found, answer)
     waiting.clear(home, model)
-    return answer
 
 
 def settle(project: Path, model: str, verdict: str, answer: Decision) -> None:
@@ -106,6 +120,20 @@ def settle(project: Path, model: str, verdict: str, answer: Decision) -> None:
     word: Literal["approved", "rejected"] = "approved" if answer.decision == "approve" else "rejected"
     if not (approvals_folder(project, model) / approval_name(verdict, word)).exists():
         decide(project, model, word, answer.why, answer.who)
+
+
+def _paused(client: Any, found: Waiting) -> Any:
+    """The run that asked, if it waits still."""
+    try:
+        other = client.read_flow_run(found.flow_run)
+    except Exception:  # of another server, or deleted
+        return None
+    return other if other.state is not None and other.state.is_paused() else None
+
+
+def _cancel(client: Any, other: Any, why: str) -> None:
+    state: Any = Cancelled(message=why)
+    client.set_flow_run_state(other.id, state, force=True)
 
 
 def _run() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from prefect.artifacts import (
 from finetide import report
 from finetide.contracts.judge import JudgeVerdict, SliceResult
 from finetide.files import write_text
-from finetide.lifecycle import outputs
+from finetide.lifecycle import outputs, waiting
+from finetide.pipeline import journal
 from finetide.registry import ledger
 
 CARD_LIMIT = 200_000
 HISTORY_LIMIT = 200
+# Whose verdicts the gate decides on; while it is shut, what later stages left is of a run before.
+BEFORE_GATE = ("validate", "split", "shift")
 
 
 def verdict_rows(root: Path, model: str) -> list[dict[str, Any]]:
@@ -148,13 +152,39 @@ def history_rows(root: Path, model: str) -> list[dict[str, Any]]:
 
 
 def question(root: Path, model: str, reason: str) -> str:
-    """What a person reads above the form: what halted, the verdicts, what a yes does."""
-    rows = "\n".join(f"| {row['stage']} | {row['verdict']} | {row['why']} |" for row in verdict_rows(root, model))
-    return (
-        f"**{model} is halted.** {_cell(reason)}\n\n| stage | verdict | why |\n|---|---|---|\n{rows}\n\n"
-        "Approving lets exactly these verdicts pass: the model is trained, and judged as always. The shift plot is "
-        f'among the artifacts ({model}-shift). The same from a terminal: `finetide approve {model} --why "…"`.'
+    """What a person reads above the form: what is asked, the verdicts, what it has cost, what a yes does."""
+    asked = waiting.standing(root, model)
+    promotion = asked is not None and asked.about == "promotion"
+    rows = [row for row in verdict_rows(root, model) if promotion or row["stage"] in BEFORE_GATE]
+    parts = [f"**{model}: {'a challenger waits' if promotion else 'halted'}.** {_cell(reason)}", _markdown(rows)]
+    if promotion:
+        parts += [_markdown(judge_rows(root, model)), f"Cost: {cost(root, model)}."]
+        parts.append("Approving puts exactly this challenger into service; rejecting leaves what is there.")
+    else:
+        parts.append("Approving lets exactly these verdicts pass: the model is trained, and judged as always.")
+        if said := cost(root, model, ("train", "evaluate", "export", "judge")):
+            parts.append(f"Last time that cost {said}.")
+    parts.append(
+        f"The shift plot is among the artifacts ({model}-shift). The same from a terminal: "
+        f'`finetide approve {model} --why "…"`, or `finetide reject`.'
     )
+    return "\n\n".join(parts)
+
+
+def cost(root: Path, model: str, stages: Sequence[str] = outputs.STAGES) -> str:
+    """What the newest execution of each stage took on this machine; empty where none ran."""
+    took = {stage: seconds for stage, seconds in journal.seconds(root, model).items() if stage in stages}
+    if not took:
+        return ""
+    dearest = sorted(took.items(), key=lambda item: -item[1])[:3]
+    return f"{sum(took.values()):.0f} s ({', '.join(f'{stage} {seconds:.0f} s' for stage, seconds in dearest)})"
+
+
+def _markdown(rows: Sequence[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(_cell(str(cell)).replace('|', '/') for cell in line)} |" for line in lines)
 
 
 def _cell(text: str) -> str:

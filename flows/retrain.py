@@ -192,55 +192,99 @@ def _retrain(home: Path, root: Path, model: str, isolated: bool) -> State[Any]:
     gate = f"gate@{model}"
     before_gate = [name for name in order(graph) if name in ancestors(graph, gate)]
     after_gate = [name for name in order(graph) if name not in before_gate]
-    if isolated and (settled := _settled(root, model, graph, stale, before_gate)):
+    if isolated and (settled := _settled(home, root, model, graph, stale, before_gate)):
         return settled
     futures: dict[str, PrefectFuture[Any]] = {}
     submit_stages(root, graph, before_gate, stale, futures)
-    if failure := _failure(home, root, model, before_gate, futures):
-        if failure.name != "Halted" or not isolated or not approval.can_ask():
-            return failure
-        if refused := _ask(home, root, model, failure):
-            return refused
-        submit_stages(root, graph, [gate], {gate}, futures)
-        if failure := _failure(home, root, model, [gate], futures):
-            return failure
-    if isolated:  # the gate is open: whatever was asked is answered
-        waiting.clear(home, model)
+    if (failure := _failure(home, root, model, before_gate, futures)) and (
+        shut := _ask_about_gate(home, root, model, graph, futures, failure, isolated)
+    ):
+        return shut
+    if isolated:  # the gate is open: whatever was asked about it is answered
+        approval.withdraw(home, model, "gate")
     decision = policy(str(root), model)
     if decision["train"]:
         with _slot(home, isolated):
             submit_stages(root, graph, after_gate, stale, futures)
         if failure := _failure(home, root, model, after_gate, futures):
             return failure
-    found = promotion(str(root), model)
-    artifacts.after_run(root, model, f"{found['outcome']}: {found['reason']}", home)
-    return Completed(name=found["outcome"].title().replace("-", ""), message=found["reason"], data=found)
+    return _promote(home, root, model, graph, futures, isolated)
 
 
-def _settled(root: Path, model: str, graph: Graph, stale: set[str], before_gate: list[str]) -> State[Any] | None:
+def _settled(
+    home: Path, root: Path, model: str, graph: Graph, stale: set[str], before_gate: list[str]
+) -> State[Any] | None:
     """How the last run ended, where nothing has changed since: an idle schedule costs seconds."""
     if stale.intersection(before_gate) or outputs.shift(root, model) is None:
         return None
     found = conclude(root, model, graph, stale)
+    if found.outcome == "waiting" and approval.asked_before(home, root, model):
+        return _other_waits(found.reason)
     if found.new or found.outcome not in SETTLED:
         return None
     return Completed(name="Unchanged", message=f"nothing changed since: {found.outcome}: {found.reason}")
 
 
-def _ask(home: Path, root: Path, model: str, halted: State[Any]) -> State[Any] | None:
-    """Ask a person, unless another run does; None when the answer is yes."""
+def _ask_about_gate(
+    home: Path,
+    root: Path,
+    model: str,
+    graph: Graph,
+    futures: dict[str, PrefectFuture[Any]],
+    failure: State[Any],
+    isolated: bool,
+) -> State[Any] | None:
+    """A gate that is shut asks a person; None once it is open. Any other failure stays one."""
+    if failure.name != "Halted" or not isolated or not approval.can_ask():
+        return failure
+    said = failure.message or "halted"
+    if not waiting.refusal(root, model) and (other := _ask(home, root, model, said)):
+        return other
     if no := waiting.refusal(root, model):
         waiting.clear(home, model)
         return Completed(name="Refused", message=f"{no.who}: {no.why}")
+    return _run_gate(home, root, model, graph, futures)
+
+
+def _promote(
+    home: Path, root: Path, model: str, graph: Graph, futures: dict[str, PrefectFuture[Any]], isolated: bool
+) -> State[Any]:
+    """Conclude; where the policy asks a person first, ask, and conclude again by the answer."""
+    found = promotion(str(root), model)
+    artifacts.after_run(root, model, f"{found['outcome']}: {found['reason']}", home)
+    if found["outcome"] == "waiting" and isolated and approval.can_ask():
+        if other := _ask(home, root, model, found["reason"]):
+            return other
+        if failure := _run_gate(home, root, model, graph, futures):
+            return failure
+        found = promotion(str(root), model)
+        artifacts.after_run(root, model, f"{found['outcome']}: {found['reason']}", home)
+    if isolated and found["outcome"] != "waiting":
+        approval.withdraw(home, model, "gate", "promotion")
+    return Completed(name=found["outcome"].title().replace("-", ""), message=found["reason"], data=found)
+
+
+def _ask(home: Path, root: Path, model: str, reason: str) -> State[Any] | None:
+    """Ask a person, unless another run does; None once there is an answer."""
     if approval.asked_before(home, root, model):
-        return Completed(name="Waiting", message=f"another run waits for a person: {halted.message}")
-    reason = halted.message or "halted"
+        return _other_waits(reason)
     place.rename(f"{model}: waits for a person", "waiting")
     hours = model_params(home, model).schedule.approval_hours
-    answer = approval.ask(home, root, model, artifacts.question(root, model, reason), reason, hours)
-    if answer.decision == "approve":
-        return None
-    return Completed(name="Refused", message=f"{answer.who}: {answer.why}")
+    approval.ask(home, root, model, artifacts.question(root, model, reason), reason, hours)
+    return None
+
+
+def _other_waits(reason: str) -> State[Any]:
+    return Completed(name="Waiting", message=f"another run waits for a person: {reason}")
+
+
+def _run_gate(
+    home: Path, root: Path, model: str, graph: Graph, futures: dict[str, PrefectFuture[Any]]
+) -> State[Any] | None:
+    """The decisions of people are its inputs: after a new one it is stale, and nothing else is. None if it is open."""
+    gate = f"gate@{model}"
+    submit_stages(root, graph, [gate], {gate}, futures)
+    return _failure(home, root, model, [gate], futures)
 
 
 @contextmanager
@@ -281,7 +325,7 @@ def run_one(root: Path, model: str) -> int:
     if quiet:
         for line in closing_lines(root, model, quiet):
             print(line)
-        return 0
+        return quiet.exit_code
     before = len(ledger.read(root, model))
     ended: State[Any] = retrain(model, str(root), return_state=True)
     if ended.name == BUSY:

@@ -162,7 +162,7 @@ def halt(home, root, model, isolated):
     approval.ask(home, root, model, "shown", "gate@tickets: no labels", 72.0)
 
 approval.suspend_flow_run = suspend
-approval.waiting.verdict_of = lambda *_: "ab" * 32
+approval.waiting.standing = lambda *_: approval.waiting.Question("gate", "ab" * 32, None, "")
 retrain._retrain = halt
 try:
     retrain.retrain("tickets", sys.argv[1], return_state=True)
@@ -170,7 +170,7 @@ except Pause:
     pass
 """)
     ((subject, body),) = machine.desk.take(1)
-    assert subject == "tickets: a person is asked, nothing is trained until then"
+    assert subject == "tickets: a person is asked, what is in service stays until then"
     assert "why:   gate@tickets: no labels\n       unanswered, the run ends after 72 hours\n" in body
     assert 'next:  finetide why tickets\n       finetide approve tickets --why "…"\n' in body
 

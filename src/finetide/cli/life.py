@@ -115,7 +115,7 @@ def why(model: str) -> None:
 @click.option("--why", required=True, help="The reason, for the ledger.")
 @click.option("--who", help="Who decides; else git's user.")
 def approve(model: str, why: str, who: str | None) -> None:
-    """Let exactly the present verdicts pass the gate."""
+    """Say yes to what waits: exactly these verdicts pass the gate, or this challenger goes into service."""
     root = find_project()
     choose_models(root, model)
     _decide(root, model, "approved", why, who)
@@ -126,7 +126,7 @@ def approve(model: str, why: str, who: str | None) -> None:
 @click.option("--why", required=True, help="The reason, for the ledger.")
 @click.option("--who", help="Who decides; else git's user.")
 def reject(model: str, why: str, who: str | None) -> None:
-    """Record that the present verdicts shall not pass the gate."""
+    """Say no to what waits: the gate stays shut, or this challenger stays out of service."""
     root = find_project()
     choose_models(root, model)
     _decide(root, model, "rejected", why, who)

@@ -32,6 +32,11 @@ class PolicyParams(Section):
         "is less, rows wait until a retraining is due by every_days or max_loss; null: not looked at"
     )
 
+    ask_before: list[Literal["first", "loss"]] = Field(
+        description="promotions that wait for a person (`finetide approve`, or the form of a scheduled run): `first`, "
+        "where there is no champion; `loss`, where the metric is lower than the champion's, within the margin; []: none"
+    )
+
     @model_validator(mode="after")
     def _due_after_the_cool_down(self) -> Self:
         if self.every_days is not None and self.every_days < self.cool_down_days:

@@ -102,7 +102,7 @@ class ScheduleParams(Section):
     quiet_seconds: NotNegative = Field(
         description="a dropped file is taken in once its size and time are the same over two looks this far apart"
     )
-    approval_hours: Positive = Field(description="how long a halted run waits for a person before it ends as halted")
+    approval_hours: Positive = Field(description="how long a run waits for a person before it ends as failed")
     notify: NotifyParams
 
     @field_validator("timezone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +19,10 @@ class GateRecord(Contract):
 
 
 class Approval(Contract):
-    """approvals/MODEL/HASH-DECISION.json (the hash's first 16 digits): who overrides exactly one verdict, and why.
+    """approvals/MODEL/HASH-DECISION.json (the hash's first 16 digits): who decided about exactly one verdict, and why.
 
-    ``verdict_hash`` is the SHA-256 over the verdict files that the gate read (see `verdict_hash`)."""
+    ``verdict_hash`` is the SHA-256 over the verdict files that it is about (see `verdict_hash`): those that the gate
+    read, or the judge's, of a promotion that waits for a person."""
 
     schema_version: Literal[1] = 1
     model: str
@@ -59,7 +61,14 @@ def read_approvals(folder: Path) -> list[Approval]:
     return approvals
 
 
-def verdict_hash(quality: Path, leakage: Path, shift: Path) -> str:
-    """One hash over the three verdict files: what an approval is about."""
-    files = {path.name: sha256_file(path) for path in (quality, leakage, shift)}
+def newest(approvals: Iterable[Approval], found_hash: str) -> Approval | None:
+    """The decision about this verdict that counts; None where there is none."""
+    about_this = (approval for approval in approvals if approval.verdict_hash == found_hash)
+    return max(about_this, key=lambda approval: approval.time, default=None)
+
+
+def verdict_hash(*verdicts: Path) -> str:
+    """One hash over verdict files: what an approval is about. The gate's are quality, leakage and shift, a promotion's
+    is that of the judge, which names challenger and champion."""
+    files = {path.name: sha256_file(path) for path in verdicts}
     return sha256_bytes(canonical_json(files))

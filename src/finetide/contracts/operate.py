@@ -66,6 +66,7 @@ class Waiting(Contract):
 
     schema_version: Literal[1] = 1
     model: str
+    about: Literal["gate", "promotion"] = "gate"  # records of before promotions were asked about lack it
     verdict_hash: str
     reason: str
     flow_run: str

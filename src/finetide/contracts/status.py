@@ -10,7 +10,8 @@ from finetide.contracts.base import Contract
 from finetide.contracts.metrics import Measure
 
 Outcome = Literal[
-    "promoted", "rejected", "not-needed", "postponed", "halted", "failed", "stale", "never-run", "running", "ready"
+    "promoted", "rejected", "not-needed", "postponed", "halted", "waiting", "failed", "stale", "never-run", "running",
+    "ready",
 ]  # fmt: skip
 
 

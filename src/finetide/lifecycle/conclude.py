@@ -11,16 +11,17 @@ from finetide.config.graph import stage_files
 from finetide.config.load import load_section
 from finetide.config.params import model_params
 from finetide.config.policy import PolicyParams
-from finetide.contracts.gate import verdict_hash
+from finetide.contracts.gate import Approval
 from finetide.contracts.judge import JudgeVerdict
 from finetide.contracts.ledger import LedgerEntry
 from finetide.contracts.status import Outcome
 from finetide.contracts.window import Window
 from finetide.errors import GateError, InputError, ProjectError
 from finetide.files import sha256_file
-from finetide.lifecycle import outputs, policy, remote
+from finetide.lifecycle import outputs, policy, remote, waiting
 from finetide.lifecycle.policy import Decision
 from finetide.lifecycle.restore import restore
+from finetide.lifecycle.waiting import Question
 from finetide.pipeline import journal
 from finetide.pipeline.graph import Graph, of_model, read
 from finetide.pipeline.run import dirty
@@ -28,12 +29,13 @@ from finetide.registry import approvals, history, ledger, service
 from finetide.registry.clock import Clock, parse, utc_now
 from finetide.registry.window import window_path
 
-EXIT_CODES: dict[str, int] = {"halted": GateError.exit_code, "rejected": GateError.exit_code}
+EXIT_CODES: dict[str, int] = dict.fromkeys(("halted", "rejected", "waiting"), GateError.exit_code)
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """How a run ended. ``new`` is False when nothing was to be done; ``exit_code`` is then 0 whatever came before."""
+    """How a run ended. ``new`` is False when nothing was to be done; ``exit_code`` is then 0 whatever came before. What
+    waits for a person is to be done."""
 
     outcome: Outcome
     reason: str
@@ -98,7 +100,7 @@ def conclude(root: Path, model: str, graph: Graph | None = None, stale: set[str]
 
 
 def promote_challenger(root: Path, model: str, *, force: bool, why: str | None) -> str:
-    """`finetide promote`. Raises: GateError when the judge said no and ``force`` is not given."""
+    """`finetide promote`. Raises: GateError when the judge or a person said no and ``force`` is not given."""
     if force and not why:
         raise InputError("--force needs a reason for the ledger", where="--why", fix='add --why "…"')
     stale = dirty(root, of_model(read(root), model))
@@ -111,6 +113,11 @@ def promote_challenger(root: Path, model: str, *, force: bool, why: str | None) 
     current = history.champion(entries)
     if current is not None and current.bundle_hash == verdict.challenger_hash:
         return f"{model}: {current.version} ({verdict.challenger_hash[:12]}) is in service already"
+    asked = waiting.before_promotion(root, model, verdict, entries)
+    said = waiting.answer(root, model, asked.verdict_hash) if asked else None
+    if said is not None and said.decision == "rejected" and not force:
+        fix = f'change that with finetide approve {model} --why "…", or --force --why "…"'
+        raise GateError(f"was refused by {said.who}: {said.why}", where=model, fix=fix)
     entry = _promote(root, model, verdict, why or verdict.reason, force_reason=why if force else None)
     waits = remote.waiting_line(root, model)
     lines = [f"{model}: {entry.version} ({verdict.challenger_hash[:12]}) is in service", *([waits] if waits else [])]
@@ -127,20 +134,22 @@ def roll_back(root: Path, model: str, version: str | None, why: str) -> str:
 
 
 def decide(root: Path, model: str, decision: Literal["approved", "rejected"], why: str, who: str | None) -> str:
-    """`finetide approve` and `reject`: a file for the gate and an entry in the ledger, for exactly these verdicts."""
-    paths = outputs.verdict_paths(root, model)
-    missing = [path.name for path in paths if not path.exists()]
-    if missing:
+    """`finetide approve` and `reject`: a file and an entry in the ledger, about exactly what waits for a person."""
+    asked = waiting.standing(root, model)
+    if asked is None:
+        missing = [path.name for path in outputs.verdict_paths(root, model) if not path.exists()]
         raise ProjectError(f"{', '.join(missing)} is missing", where=model, fix=f"run `finetide run {model}` first")
     # Nobody can mean to decide on a file that no stage wrote.
     outputs.quality(root, model), outputs.leakage(root, model), outputs.shift(root, model)
-    found = verdict_hash(*paths)
-    path = approvals.write_approval(root, model, found, decision, why=why, who=who)
+    path = approvals.write_approval(root, model, asked.verdict_hash, decision, why=why, who=who)
     event: Literal["approved", "refused"] = "approved" if decision == "approved" else "refused"
-    window = Window.read(window_path(root, model))
-    service.record(root, model, event, reason=why, window=window, who=who, hashes={"verdict": found})
+    window, hashes = Window.read(window_path(root, model)), {"verdict": asked.verdict_hash}
+    service.record(root, model, event, reason=why, window=window, bundle_hash=asked.challenger, who=who, hashes=hashes)
+    what = f"verdict {asked.verdict_hash[:12]}"
+    if asked.challenger:
+        what = f"challenger {asked.challenger[:12]} ({what})"
     ending = f"; next: finetide run {model}" if decision == "approved" else ""
-    return f"{model}: {decision} verdict {found[:12]} in {path.relative_to(root)}{ending}"
+    return f"{model}: {decision} {what} in {path.relative_to(root)}{ending}"
 
 
 def _failure(root: Path, model: str, stale: set[str]) -> Conclusion | None:
@@ -175,29 +184,63 @@ def _judge(root: Path, model: str, entries: list[LedgerEntry]) -> Conclusion:
     if outputs.is_withdrawn(root, model, entries, verdict):
         reason = "its training weights were withdrawn by a rollback and stay out, in whatever bundle"
         return Conclusion("rejected", reason, 0, new=False)
-    pinned = sha256_file(window_path(root, model))
-    for entry in entries:
-        same = entry.bundle_hash == verdict.challenger_hash and entry.hashes.get("window") == pinned
-        if same and entry.event == "promoted":
-            return Conclusion("promoted", _with_second_thoughts(entry, verdict), 0, new=False)
-        # Rejected once, and the judge, run again with other limits, says promote: that is a new decision.
-        if same and entry.event == "rejected" and verdict.verdict == "reject":
-            return Conclusion("rejected", entry.reason, 0, new=False)
+    asked = waiting.before_promotion(root, model, verdict, entries)
+    said = waiting.answer(root, model, asked.verdict_hash) if asked else None
+    if known := _decided(root, model, entries, verdict, asked, said):
+        return known
     if verdict.verdict == "reject":
-        service.record(
-            root,
-            model,
-            "rejected",
-            reason=verdict.reason,
-            window=Window.read(window_path(root, model)),
-            bundle_hash=verdict.challenger_hash,
-            hashes=_hashes(root, model),
-        )
-        policy.remember(root, model, verdict, promoted=False)
-        return Conclusion("rejected", verdict.reason, EXIT_CODES["rejected"], new=True)
-    entry = _promote(root, model, verdict, verdict.reason, force_reason=None)
+        return _reject(root, model, verdict, verdict.reason, {})
+    reason = verdict.reason
+    if asked is not None:
+        if said is None:
+            return Conclusion("waiting", asked.reason, EXIT_CODES["waiting"], new=True)
+        if said.decision == "rejected":
+            hashes = {"verdict": asked.verdict_hash}
+            return _reject(root, model, verdict, f"refused by {said.who}: {said.why}", hashes)
+        reason = f"{reason}; approved by {said.who}: {said.why}"
+    entry = _promote(root, model, verdict, reason, force_reason=None)
     policy.remember(root, model, verdict, promoted=True)
-    return Conclusion("promoted", f"{entry.version} is in service: {verdict.reason}", 0, new=True)
+    return Conclusion("promoted", f"{entry.version} is in service: {reason}", 0, new=True)
+
+
+def _decided(
+    root: Path,
+    model: str,
+    entries: list[LedgerEntry],
+    verdict: JudgeVerdict,
+    asked: Question | None,
+    said: Approval | None,
+) -> Conclusion | None:
+    """How this challenger ended before, on this very window.
+
+    Rejected once, and the judge, run again with other limits, says promote: that is a new decision. So is a yes after a
+    person's no. That no holds where its file is not: the ledger has it, for every worktree and clone.
+    """
+    pinned = sha256_file(window_path(root, model))
+    approved = said is not None and said.decision == "approved"
+    for entry in entries:
+        if entry.bundle_hash != verdict.challenger_hash or entry.hashes.get("window") != pinned:
+            continue
+        if entry.event == "promoted":
+            return Conclusion("promoted", _with_second_thoughts(entry, verdict), 0, new=False)
+        refused = asked is not None and not approved and entry.hashes.get("verdict") == asked.verdict_hash
+        if entry.event == "rejected" and (verdict.verdict == "reject" or refused):
+            return Conclusion("rejected", entry.reason, 0, new=False)
+    return None
+
+
+def _reject(root: Path, model: str, verdict: JudgeVerdict, reason: str, hashes: dict[str, str]) -> Conclusion:
+    service.record(
+        root,
+        model,
+        "rejected",
+        reason=reason,
+        window=Window.read(window_path(root, model)),
+        bundle_hash=verdict.challenger_hash,
+        hashes={**_hashes(root, model), **hashes},
+    )
+    policy.remember(root, model, verdict, promoted=False)
+    return Conclusion("rejected", reason, EXIT_CODES["rejected"], new=True)
 
 
 def _with_second_thoughts(entry: LedgerEntry, verdict: JudgeVerdict) -> str:

@@ -127,12 +127,8 @@ def remember(root: Path, model: str, judge: JudgeVerdict, *, promoted: bool) -> 
     nothing to gain on."""
     if judge.difference is None:
         return
-    newest = {
-        str(event.get("stage")): float(event.get("seconds") or 0.0)
-        for event in journal.read(root, model)
-        if event.get("state") == "ran"
-    }
-    seconds = sum(newest.get(stage, 0.0) for stage in TRAINED)
+    took = journal.seconds(root, model)
+    seconds = sum(took.get(stage, 0.0) for stage in TRAINED)
     gained = judge.difference if promoted else 0.0
     journal.append(root, model, event=GAINED, accuracy=gained, seconds=round(seconds, 1))
 

@@ -24,14 +24,14 @@ def graph_of(root: Path, model: str) -> Graph:
 
 
 def nothing_to_do(root: Path, model: str) -> Conclusion | None:
-    """How the last run ended, if nothing has changed since; None when there is work.
+    """How the last run ended, if nothing has changed since, or what a person is asked; None when there is work.
 
     One question to DVC answers it, so that an idle schedule costs seconds.
     """
     prepare(root, model)
     found = conclude(root, model)
     settled = not found.new and found.outcome in ("promoted", "rejected", "not-needed", "postponed")
-    return found if settled else None
+    return found if settled or found.outcome == "waiting" else None
 
 
 def run_model(root: Path, model: str, say: Say) -> Conclusion:
@@ -96,9 +96,8 @@ def last_time(root: Path, stage: str) -> str:
     Args: stage: its address, e.g. ``train@mail``.
     """
     name, model = stage.split("@")
-    ran = [event for event in journal.read(root, model) if event.get("stage") == name and event.get("state") == "ran"]
-    seconds = ran[-1].get("seconds") if ran else None
-    if not isinstance(seconds, (int, float)):
+    seconds = journal.seconds(root, model).get(name)
+    if seconds is None:
         return ""
     return f" (last time {seconds:.0f} s)" if seconds < 120 else f" (last time {seconds / 60:.0f} min)"
 
@@ -124,4 +123,6 @@ def closing_lines(root: Path, model: str, found: Conclusion, ran: Sequence[str] 
     lines.append(f"  report:     {write(root, model)}")
     if found.outcome == "halted":
         lines.append(f'  next:       look at the report, then finetide approve {model} --why "…", or mend the data')
+    if found.outcome == "waiting":
+        lines.append(f'  next:       finetide approve {model} --why "…" and run again, or finetide reject {model}')
     return lines

@@ -56,7 +56,7 @@ def _of_model(root: Path, model: str, graph: Graph | None, began: Began) -> Mode
     metrics, parity = outputs.metrics(root, model), outputs.parity(root, model)
     quality, shift, judge = outputs.quality(root, model), outputs.shift(root, model), outputs.judge(root, model)
     labels = outputs.label_issues(root, model)
-    asked = waiting.read(root, model)
+    outcome: Outcome = "running" if graph is None else _outcome(root, model, stages)
     path = window_path(root, model)
     return ModelStatus(
         champion=None
@@ -74,8 +74,8 @@ def _of_model(root: Path, model: str, graph: Graph | None, began: Began) -> Mode
         if parity is None
         else ParityStatus(max_abs_error=parity.max_abs_error, agreement=parity.agreement, passed=parity.passed),
         suspect_labels=None if labels is None else labels.train.suspects,
-        waiting=None if asked is None else asked.reason,
-        outcome="running" if graph is None else _outcome(root, model, stages),
+        waiting=_asked(root, model, outcome),
+        outcome=outcome,
         stages=stages,
         figures=_figures(root, model, stages, judge, champion) if metrics else None,
     )
@@ -167,7 +167,18 @@ def _outcome(root: Path, model: str, stages: dict[str, StageStatus]) -> Outcome:
     events = {entry.event for entry in of_window if entry.bundle_hash == judge.challenger_hash}
     if "rejected" in events or outputs.is_withdrawn(root, model, entries, judge):
         return "rejected"
-    return "promoted" if "promoted" in events else "ready"
+    if "promoted" in events:
+        return "promoted"
+    return "waiting" if waiting.before_promotion(root, model, judge, entries) else "ready"
+
+
+def _asked(root: Path, model: str, outcome: Outcome) -> str | None:
+    """What a scheduled run asks a person; else what the last run here left to one."""
+    found = waiting.read(root, model)
+    if found is not None:
+        return found.reason
+    question = waiting.standing(root, model) if outcome == "waiting" else None
+    return question.reason if question else None
 
 
 def as_lines(root: Path, status: Status) -> Iterator[str]:
@@ -181,7 +192,7 @@ def as_lines(root: Path, status: Status) -> Iterator[str]:
             gone = "" if (root / champion.bundle).is_dir() else f": is missing; finetide run {name} brings it back"
             yield f"  bundle      {champion.bundle}{gone}"
         if model.waiting:
-            yield f"  waiting     a scheduled run asks: {' '.join(model.waiting.split())}"
+            yield f"  waiting     {' '.join(model.waiting.split())}"
             yield f'              next: finetide approve {name} --why "…", or finetide reject'
         verdicts = ", ".join(_verdict(stage, word, model) for stage, word in model.verdicts.items())
         yield f"  verdicts    {verdicts}"

@@ -42,7 +42,7 @@ def chain(root: Path, model: str) -> Iterator[str]:
     for stage, question in QUESTIONS.items():
         if said := outputs.sentence(place, model, stage):
             yield f"  {stage:<10} {question}? {said}"
-    yield from _decisions(root, model, entries, window)
+    yield from _decisions(root, place, model, entries, window)
 
 
 def decided_in(root: Path, model: str, entries: list[LedgerEntry]) -> Path:
@@ -58,14 +58,18 @@ def decided_in(root: Path, model: str, entries: list[LedgerEntry]) -> Path:
     return project if newest is not None and newest.window == there != here else root
 
 
-def _decisions(root: Path, model: str, entries: list[LedgerEntry], window: Window) -> Iterator[str]:
+def _decisions(root: Path, place: Path, model: str, entries: list[LedgerEntry], window: Window) -> Iterator[str]:
     decided = [entry for entry in entries if entry.window == window]
     for entry in decided:
         version = f" {entry.version}" if entry.version else ""
         yield f"  {'decision':<10} {entry.event}{version}, {entry.time}, by {entry.who}: {entry.reason}"
     asked = waiting.read(root, model)
+    question = waiting.standing(place, model)
+    unanswered = question is not None and waiting.answer(place, model, question.verdict_hash) is None
     if asked is not None:
         yield f"  {'waits':<10} for a person: {' '.join(asked.reason.split())}"
+    elif question is not None and question.about == "promotion" and unanswered:
+        yield f"  {'waits':<10} {question.reason}: finetide approve {model}, or reject"
     elif not decided:
         yield f"  {'decision':<10} none yet about these files: finetide run {model}"
     champion = history.champion(entries)

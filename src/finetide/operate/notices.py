@@ -32,7 +32,7 @@ WHY_LIMIT = 1500
 HEADLINES: dict[Kind, str] = {
     "failed": "{model}: {run} failed",
     "halted": "{model}: {run} halted, nothing was trained",
-    "approval-wanted": "{model}: a person is asked, nothing is trained until then",
+    "approval-wanted": "{model}: a person is asked, what is in service stays until then",
     "promoted": "{model}: {version} is in service",
     "rolled-back": "{model}: {version} is back in service",
     "crashed": "{model}: the process of a run is gone",

@@ -45,6 +45,12 @@ def read(root: Path, model: str) -> list[dict[str, Any]]:
     return events
 
 
+def seconds(root: Path, model: str) -> dict[str, float]:
+    """Stage → how long its newest execution on this machine took; none of a stage that never ran here."""
+    ran = (event for event in read(root, model) if "stage" in event and event.get("state") == "ran")
+    return {str(event["stage"]): found for event in ran if isinstance(found := event.get("seconds"), (int, float))}
+
+
 def last_of_stage(root: Path, model: str) -> dict[str, dict[str, Any]]:
     """Stage → its newest event."""
     return {event["stage"]: event for event in read(root, model) if "stage" in event}

@@ -1,22 +1,46 @@
-"""approvals/MODEL/: one JSON file a decision about one verdict. The gate reads them; git tracks them."""
+"""approvals/MODEL/: one JSON file a decision about one verdict, and when one is asked for before a promotion.
+
+The gate reads the decisions about its verdicts, the end of a run those about the judge's; git tracks them all.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
 from finetide.contracts.gate import Approval, approval_name
+from finetide.contracts.judge import JudgeVerdict
 from finetide.errors import InputError
 from finetide.registry.clock import Clock, utc_now
 from finetide.registry.git import open_repository
 from finetide.registry.names import check_model
 
 Decision = Literal["approved", "rejected"]
+# What `policy.ask_before` can name, in words.
+PROMOTIONS = {
+    "first": "a first version goes into service",
+    "loss": "a version that scores lower than the champion, within the margin, goes into service",
+}
+# A difference of shares that is none but for floats.
+ROUNDING = 1e-9
 
 
 def approvals_folder(root: Path, model: str) -> Path:
     return root / "approvals" / check_model(model)
+
+
+def asked_before(verdict: JudgeVerdict, ask_before: Collection[str]) -> str | None:
+    """Why a person is asked before this promotion; None where none is. Args: ask_before: of the policy."""
+    if verdict.verdict != "promote":
+        return None
+    kind = "first" if verdict.champion_hash is None else "loss"
+    if kind == "loss" and (verdict.difference is None or verdict.difference >= -ROUNDING):
+        return None
+    if kind not in ask_before:
+        return None
+    return f"a person is asked before {PROMOTIONS[kind]} (policy.ask_before): {verdict.reason}"
 
 
 def write_approval(

@@ -36,7 +36,11 @@ def decide(facts: Facts) -> Decision:
         return Decision("rejected", "bad", verdict.reason)
     if facts.alias is not None and facts.alias.hash == verdict.challenger_hash:
         return Decision(f"promoted as {facts.alias.version}", "good", verdict.reason)
-    return Decision("ready to promote", "warn", verdict.reason)
+    if facts.asked is None or (facts.said is not None and facts.said.decision == "approved"):
+        return Decision("ready to promote", "warn", verdict.reason)
+    if facts.said is None:
+        return Decision("waits for a person", "warn", facts.asked)
+    return Decision("refused", "bad", f"Refused by {facts.said.who}: {facts.said.why}")
 
 
 def _stopped(facts: Facts) -> Decision | None:

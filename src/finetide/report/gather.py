@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from finetide.config.graph import StageFiles, stage_files, stage_names
-from finetide.config.load import read_yaml
+from finetide.config.load import PARAMS_FILE, load_section, read_yaml
+from finetide.config.policy import PolicyParams
 from finetide.contracts.base import Contract
 from finetide.contracts.bundle import INFO_FILE, MANIFEST_FILE, BundleInfo, Manifest, Parity
-from finetide.contracts.gate import Approval, GateRecord
+from finetide.contracts.gate import Approval, GateRecord, newest, verdict_hash
 from finetide.contracts.judge import JudgeVerdict
 from finetide.contracts.label_issues import LabelIssues
 from finetide.contracts.ledger import Alias
@@ -26,6 +27,7 @@ from finetide.contracts.training import TrainingReport
 from finetide.contracts.window import Window
 from finetide.data.payload import STORE, unreadable
 from finetide.files import sha256_file
+from finetide.registry.approvals import asked_before
 from finetide.report.pictures import pictures
 
 State = Literal["done", "earlier", "missing"]
@@ -40,7 +42,8 @@ SHOWN = 12
 class Facts:
     """Everything the page shows. ``stages``: stage → whether its outputs are there and belong to this run;
     ``counts``: (role, split, label or None) → rows; ``curve``: column → values, None where a cell is empty;
-    ``plot``: shift.png in base64; ``pictures``: row id → data URI, of rows on the page whose content is an image."""
+    ``asked``: why a person is asked before this promotion, ``said``: the answer; ``plot``: shift.png in base64;
+    ``pictures``: row id → data URI, of rows on the page whose content is an image."""
 
     model: str
     stages: dict[str, State]
@@ -54,6 +57,8 @@ class Facts:
     plot: str | None
     gate: GateRecord | None
     approvals: tuple[Approval, ...]
+    asked: str | None
+    said: Approval | None
     training: TrainingReport | None
     label_issues: LabelIssues | None
     curve: dict[str, list[float | None]]
@@ -89,7 +94,8 @@ def gather(root: Path, model: str) -> Facts:
     curve, scored = out("train", "curve.csv"), out("evaluate", "evaluation.json")
     store = root / files["ingest"].outs[STORE] if STORE in files["ingest"].outs else None  # older projects have none
     evaluation = None if scored is None else read_evaluation(scored)
-    issues = read("train", "label_issues.json", LabelIssues)
+    issues, judge = read("train", "label_issues.json", LabelIssues), read("judge", "judge.json", JudgeVerdict)
+    approvals, judged = _approvals(root / files["gate"].deps[model]), out("judge", "judge.json")
     return Facts(
         model=model,
         stages=states,
@@ -102,7 +108,9 @@ def gather(root: Path, model: str) -> Facts:
         recipe=read("shift", "recipe.json", Recipe),
         plot=None if plot is None else base64.b64encode(plot.read_bytes()).decode(),
         gate=read("gate", "gate.json", GateRecord),
-        approvals=_approvals(root / files["gate"].deps[model]),
+        approvals=approvals,
+        asked=_asked(root, model, judge),
+        said=newest(approvals, verdict_hash(judged)) if judged else None,
         training=read("train", "training.json", TrainingReport),
         label_issues=issues,
         curve={} if curve is None else _curve(curve),
@@ -112,7 +120,7 @@ def gather(root: Path, model: str) -> Facts:
         info=None if bundle is None else _optional(bundle / INFO_FILE, BundleInfo),
         manifest=None if bundle is None else _optional(bundle / MANIFEST_FILE, Manifest),
         bundle_hash=None if bundle is None else sha256_file(bundle / MANIFEST_FILE),
-        judge=read("judge", "judge.json", JudgeVerdict),
+        judge=judge,
         alias=_optional(root / "serving" / model / "champion.json", Alias),
         pictures=pictures(split, store, _shown(evaluation, issues)) if split and store else {},
     )
@@ -166,6 +174,12 @@ def _approvals(folder: Path) -> tuple[Approval, ...]:
     """Oldest first."""
     files: Iterable[Path] = sorted(folder.glob("*.json")) if folder.is_dir() else []
     return tuple(sorted((Approval.read(file) for file in files), key=lambda approval: approval.time))
+
+
+def _asked(root: Path, model: str, judge: JudgeVerdict | None) -> str | None:
+    if judge is None or not (root / PARAMS_FILE).exists():
+        return None
+    return asked_before(judge, load_section(root, f"models.{model}.policy", PolicyParams).ask_before)
 
 
 def _count(split: Path) -> Counter[tuple[str, str, str | None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from finetide.config.stage import Stage
-from finetide.contracts.gate import Approval, GateRecord, read_approvals, verdict_hash
+from finetide.contracts.gate import Approval, GateRecord, newest, read_approvals, verdict_hash
 from finetide.contracts.quality import Finding, LeakageVerdict, QualityVerdict
 from finetide.contracts.shift import ShiftVerdict
 from finetide.errors import GateError
@@ -41,17 +41,16 @@ def decide(reasons: list[str], found_hash: str, approvals: list[Approval], model
     """Raises: GateError unless there is no objection, or the newest decision about this hash approves it."""
     if not reasons:
         return
-    about_this = [approval for approval in approvals if approval.verdict_hash == found_hash]
-    newest = max(about_this, key=lambda approval: approval.time, default=None)
-    if newest is not None and newest.decision == "approved":
-        print(f"approved by {newest.who}: {newest.why}")
+    said = newest(approvals, found_hash)
+    if said is not None and said.decision == "approved":
+        print(f"approved by {said.who}: {said.why}")
         return
     listed = "".join(f"\n  - {reason}" for reason in reasons)
-    said = f"\n  rejected by {newest.who}: {newest.why}" if newest is not None else ""
-    others = len(approvals) - len(about_this)
+    refused = f"\n  rejected by {said.who}: {said.why}" if said is not None else ""
+    others = sum(approval.verdict_hash != found_hash for approval in approvals)
     told = f"\n  {others} earlier decision(s) are about other verdicts" if others else ""
     raise GateError(
-        f"the gate stays shut for verdict {found_hash[:12]}{listed}{said}{told}",
+        f"the gate stays shut for verdict {found_hash[:12]}{listed}{refused}{told}",
         where=model,
         fix=f'mend the data, or let exactly this pass: finetide approve {model} --why "…"',
     )

@@ -26,7 +26,7 @@ from support.registry import MODEL, promote
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 PLAIN: dict[str, Any] = {
     "retrain_on": ["adapt", "cannot-tell", "halt"], "every_days": None, "max_loss": 0.1, "min_new_labels": 1,
-    "cool_down_days": 0.0, "min_gain_per_minute": None,
+    "cool_down_days": 0.0, "min_gain_per_minute": None, "ask_before": [],
 }  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_a_question_that_waits_is_in_chain_and_status(
     monkeypatch.setattr(status, "run_started", lambda _: None)
     found = status.read_status(made.root, [MODEL])
     assert found.models[MODEL].waiting == "gate@x:\n shut"
-    assert "  waiting     a scheduled run asks: gate@x: shut" in list(status.as_lines(made.root, found))
+    assert "  waiting     gate@x: shut" in list(status.as_lines(made.root, found))
 
 
 def test_the_site_has_a_page_a_model_and_loads_nothing(made: Artifacts, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ run:   PAGE
 next:  finetide why mail
        finetide exclude mail FILE --why "…"
        finetide approve mail --why "…\"""",
-    "approval-wanted": """mail: a person is asked, nothing is trained until then
+    "approval-wanted": """mail: a person is asked, what is in service stays until then
 why:   git fell over
 where: /srv/support on box
 run:   PAGE
