@@ -34,7 +34,7 @@ from prefect.workers.process import ProcessWorker  # noqa: E402
 
 from finetide.config.load import model_names  # noqa: E402
 from finetide.config.params import model_params  # noqa: E402
-from finetide.config.schedule import ScheduleParams, TimesParams  # noqa: E402
+from finetide.config.schedule import ScheduleParams, TimesParams, bucket_of  # noqa: E402
 
 FLOWS: dict[str, Any] = {"retrain": retrain.retrain, "monitor": monitor.monitor}
 SAID = {
@@ -73,7 +73,8 @@ def deploy(client: SyncPrefectClient, root: Path, pool: str) -> Iterator[str]:
     models = model_names(root)
     for model in models:
         schedule = model_params(root, model).schedule
-        (root / schedule.drop).mkdir(parents=True, exist_ok=True)
+        if bucket_of(schedule.drop) is None:
+            (root / schedule.drop).mkdir(parents=True, exist_ok=True)
         made = {kind: _deployment(client, root, pool, model, kind, schedule) for kind in KINDS}
         wanted |= set(made.values())
         blocks = {name: _block(client, name) for name in schedule.notify.blocks}

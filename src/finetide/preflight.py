@@ -13,11 +13,12 @@ from finetide import base
 from finetide.config.graph import stage_files, stage_names
 from finetide.config.load import PARAMS_FILE, check, model_names, read_yaml
 from finetide.config.params import ImageModelParams, ModelParams, Params, QuestionModelParams
+from finetide.config.schedule import bucket_of
 from finetide.contracts.window import Window
 from finetide.data.expectations import check_suite
 from finetide.errors import ConfigError, FinetideError, IntegrityError, ProjectError
 from finetide.files import sha256_file
-from finetide.pipeline import codelock
+from finetide.pipeline import codelock, s3
 from finetide.registry import ledger, store
 from finetide.registry.alias import read_alias
 
@@ -67,6 +68,8 @@ def _examine_model(root: Path, name: str) -> Iterator[Result]:
     yield _try(f"{name}: suite", lambda: check_suite(root / stage_files(root, "validate", name).deps["suite.json"]))
     yield _try(f"{name}: window", lambda: _window(root, name))
     yield _try(f"{name}: approvals", lambda: _approvals(root, name))
+    if bucket_of(params.schedule.drop):
+        yield _drop(name, params.schedule.drop)
     yield _try(f"{name}: ledger", lambda: _ledger(root, name))
     yield _try(f"{name}: in service", lambda: _in_service(root, name))
 
@@ -178,6 +181,25 @@ def _approvals(root: Path, name: str) -> str:
     if not folder.is_dir():
         raise ConfigError("is missing; DVC has no optional dependencies", where=str(folder), fix=f"mkdir -p {folder}")
     return f"{len(list(folder.glob('*.json')))} approval(s)"
+
+
+def _drop(name: str, address: str) -> Result:
+    """Can the prefix on S3 be listed? Skipped where this environment is not the one that takes files in."""
+    what = f"{name}: drop folder"
+    if not s3.is_installed():
+        return Result(Mark.SKIPPED, what, f"{address}: S3 needs an extra: {s3.EXTRA}")
+
+    def listed() -> str | None:
+        prefix = s3.Prefix(address)
+        return f"{address}: {len(prefix.objects())} object(s)" if prefix.has_keys() else None
+
+    try:
+        found = listed()
+    except FinetideError as error:
+        return Result(Mark.FAILED, what, str(error))
+    if found is None:
+        return Result(Mark.SKIPPED, what, f"{address}: no AWS keys here: {s3.KEYS}")
+    return Result(Mark.PASSED, what, found)
 
 
 def _ledger(root: Path, name: str) -> str:

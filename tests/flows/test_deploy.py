@@ -100,6 +100,13 @@ def test_two_deployments_a_model_with_the_schedules_of_params(root: Path) -> Non
     assert server.limits == {"finetide-training": 1}
 
 
+def test_no_folder_is_made_for_a_prefix_on_s3(root: Path) -> None:
+    edit_params(root, lambda params: params["schedule"].update(drop="s3://tide/new"), MODEL)
+    before = sorted(root.iterdir())
+    told(Server(), root)
+    assert sorted(root.iterdir()) == before
+
+
 def test_a_recurrence_rule_and_no_schedule_at_all(root: Path) -> None:
     def change(params: Any) -> None:
         params["schedule"]["retrain"].update(cron=None, rrule="FREQ=WEEKLY;BYDAY=MO")

@@ -18,6 +18,7 @@ DOORS = {
     "prefect": (),
     "dvc": (),
     "peft": ("layers/lora.py",),
+    "botocore": ("pipeline/s3.py",),
     "transformers": ("tasks/", "engine/"),
     "torch": ("tasks/", "engine/", "layers/", "export/", "stages/", "evaluation/", "shift/", "task.py"),
 }

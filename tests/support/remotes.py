@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from finetide.contracts.ledger import LedgerEntry
 from finetide.lifecycle import remote
 from finetide.pipeline import dvc
@@ -32,6 +34,16 @@ GRAPH = """stages:
       outs: [{"artifacts/${key}/export/bundle": {"push": true}}]
 """
 KEY, SECRET, BUCKET = "AKIATIDETIDETIDETIDE", "the-secret-of-tests", "tide"
+
+
+def without_keys(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Nobody's AWS settings count but those that a test makes. Args: folder: where an empty settings file goes."""
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
+        patch.delenv(name, raising=False)
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # else it is asked for keys, over the network
+    patch.setenv("AWS_CONFIG_FILE", str(folder / "aws-config"))  # DVC wants to read it where it is named
+    (folder / "aws-config").touch()
+    patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "no-aws-credentials"))
 
 
 def shipped_project(folder: Path) -> Path:

@@ -14,6 +14,8 @@ HASH_PATTERN = r"^[0-9a-f]{64}$"
 BLOCKS_PATTERN = r"^-?\d+(-(-?\d+))?$"
 # What each of them asks for, for a person.
 WORD_PATTERN = r"^\S+$"
+# A problem of this kind is told without what was found.
+HIDDEN = "hidden"
 NOTICE_PATTERN = r"^[a-z0-9-]+/[a-z0-9-]+$"
 PATTERN_WORDS = {
     WORD_PATTERN: "a word without spaces",

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from finetide.config.base import PATTERN_WORDS
+from finetide.config.base import HIDDEN, PATTERN_WORDS
 
 # What pydantic puts into a location that is no key of the file: tags of unions, the kind of a failed branch.
 _NO_KEYS = re.compile(
@@ -71,7 +71,7 @@ def _fault(problem: Any) -> str:
 def _shown(kind: str, found: Any) -> str:
     if isinstance(found, date):
         return f" (found {found.isoformat()})"
-    if isinstance(found, dict) or (isinstance(found, list) and kind not in _KINDS):
+    if kind == HIDDEN or isinstance(found, dict) or (isinstance(found, list) and kind not in _KINDS):
         return ""
     text = _AS_WRITTEN.get(repr(found), repr(found))
     return f" (found {text if len(text) <= SHOWN else text[:SHOWN] + '…'})"

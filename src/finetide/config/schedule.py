@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from finetide.config.base import NOTICE_PATTERN, NotNegative, Positive, Section
+from finetide.config.base import HIDDEN, NOTICE_PATTERN, NotNegative, Positive, Section
 
 Kind = Literal["failed", "halted", "approval-wanted", "promoted", "rolled-back", "crashed", "worker-gone"]
 
@@ -21,6 +23,7 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, start=1)}),
     ("day of the week", 0, 7, {name: number for number, name in enumerate(_DAYS)}),
 )
+_BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/.*)?)")
 
 
 class TimesParams(Section):
@@ -97,10 +100,13 @@ class ScheduleParams(Section):
         description="after a shift event started a retraining, further ones start none for so long"
     )
     drop: str = Field(
-        min_length=1, description="folder in which new files are put, relative to the project; nothing in it is deleted"
+        min_length=1,
+        description="where new files are put: a folder, relative to the project, or `s3://BUCKET/PREFIX` (with the "
+        "extra s3; endpoint and keys by the AWS variables or profile); nothing there is deleted",
     )
     quiet_seconds: NotNegative = Field(
-        description="a dropped file is taken in once its size and time are the same over two looks this far apart"
+        description="a dropped file is taken in once its size and time are the same over two looks this far apart; on "
+        "S3 nobody waits, an object appears whole"
     )
     approval_hours: Positive = Field(description="how long a run waits for a person before it ends as failed")
     notify: NotifyParams
@@ -113,6 +119,21 @@ class ScheduleParams(Section):
         except (KeyError, ValueError, OSError) as error:
             raise ValueError("must be a time zone as the IANA names it, e.g. UTC or Europe/Berlin") from error
         return timezone
+
+    @field_validator("drop")
+    @classmethod
+    def _is_place(cls, drop: str) -> str:
+        if "://" in drop and "@" in drop:  # not shown: it may be a secret
+            raise PydanticCustomError(HIDDEN, "must hold no keys: the AWS variables or ~/.aws/credentials have them")
+        if "://" in drop and bucket_of(drop) is None:
+            raise ValueError("must be a folder, or s3://BUCKET/PREFIX")
+        return drop
+
+
+def bucket_of(drop: str) -> tuple[str, str] | None:
+    """Bucket and prefix of ``s3://BUCKET/PREFIX``, the prefix without slashes around it; None of a folder."""
+    found = _BUCKET.fullmatch(drop)
+    return (found[1], found[2].strip("/")) if found else None
 
 
 def check_cron(line: str) -> None:

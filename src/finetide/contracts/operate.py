@@ -33,12 +33,13 @@ class Running(Contract):
 
 
 class Seen(Contract):
-    """What became of one dropped file. ``modified``: nanoseconds since 1970, as the file system has it; a file that
-    changes after it was taken or refused is looked at again."""
+    """What became of one dropped file. ``modified``: nanoseconds since 1970, as the file system has it; of an object on
+    S3 0, and ``etag`` stands for its content. One that changes after it was taken or refused is looked at again."""
 
     name: str
     size: int
     modified: int
+    etag: str | None = None  # files have none, nor have records of before
     sha256: str
     outcome: Literal["taken", "refused", "duplicate"]
     why: str

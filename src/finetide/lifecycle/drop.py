@@ -1,8 +1,9 @@
-"""The drop folder: files that others put there are taken in once they are whole. Nothing in it is ever changed.
+"""Where files are dropped, a folder or a prefix on S3: they are taken in once whole. Nothing there is ever changed.
 
 When is a file whole? Its size and time of change are the same over two looks ``quiet_seconds`` apart, and once more
 after it was copied. Names that end in .part or .tmp, and hidden ones, are not looked at: who writes slowly, or
-copies with a tool that sets times, writes under such a name and renames. The two looks are for those who do not.
+copies with a tool that sets times, writes under such a name and renames. The two looks are for those who do not. An
+object on S3 appears whole, so one look is enough; it has to be the same after it was copied.
 """
 
 from __future__ import annotations
@@ -10,25 +11,106 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from finetide.config.params import model_params
+from finetide.config.schedule import bucket_of
 from finetide.contracts.operate import DropRecord, Seen
 from finetide.errors import FinetideError, InputError, IntegrityError
 from finetide.files import sha256_file
 from finetide.lifecycle.prepare import advance_window
+from finetide.pipeline.s3 import Object, Prefix
 from finetide.registry import raw
 from finetide.registry.window import read_window
 
 Wait = Callable[[float], None]
-Look = tuple[int, int]
 
 
-def drop_folder(root: Path, model: str) -> Path:
+@dataclass(frozen=True)
+class Look:
+    """What tells one content of a dropped file from another without reading it; see `Seen`."""
+
+    size: int
+    modified: int
+    etag: str | None
+
+
+GONE = Look(-1, -1, None)
+
+
+class Place(Protocol):
+    """Where files are dropped. ``grows``: a file can be seen there while it is written."""
+
+    grows: bool
+
+    def looks(self) -> dict[str, Look]:
+        """Of everything that may be data, by name."""
+
+    def look(self, name: str) -> Look: ...
+
+    def copy(self, name: str, look: Look, target: Path) -> bool:
+        """False where that content is not there any more. Raises: InputError for a name that no file can have."""
+
+
+class Folder:
+    grows = True
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def looks(self) -> dict[str, Look]:
+        found = raw.candidates(self._folder) if self._folder.is_dir() else ()
+        names = sorted(path.relative_to(self._folder).as_posix() for path in found)
+        return {name: self.look(name) for name in names}
+
+    def look(self, name: str) -> Look:
+        try:
+            found = (self._folder / name).stat()
+        except FileNotFoundError:  # renamed or taken away meanwhile
+            return GONE
+        return Look(found.st_size, found.st_mtime_ns, None)
+
+    def copy(self, name: str, look: Look, target: Path) -> bool:
+        try:
+            shutil.copyfile(self._folder / name, target)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+class Bucket:
+    """The same on S3. Raises from all methods: see `finetide.pipeline.s3.Prefix`."""
+
+    grows = False
+
+    def __init__(self, address: str) -> None:
+        self._prefix = Prefix(address)
+
+    def looks(self) -> dict[str, Look]:
+        found = self._prefix.objects()
+        # A key that ends in a slash is what consoles make for an empty folder.
+        names = sorted(name for name in found if name[-1:] not in ("", "/") and raw.may_be_data(name.split("/")))
+        return {name: self._seen(found[name]) for name in names}
+
+    def look(self, name: str) -> Look:
+        found = self._prefix.find(name)
+        return GONE if found is None else self._seen(found)
+
+    def copy(self, name: str, look: Look, target: Path) -> bool:
+        return self._prefix.copy(name, Object(look.size, look.etag or ""), target)
+
+    @staticmethod
+    def _seen(found: Object) -> Look:
+        return Look(found.size, 0, found.etag)
+
+
+def place_of(root: Path, model: str) -> Place:
     """Args: root: the checkout's project, against which a relative ``schedule.drop`` is taken."""
-    return root / model_params(root, model).schedule.drop
+    given = model_params(root, model).schedule.drop
+    return Bucket(given) if bucket_of(given) else Folder(root / given)
 
 
 def pick_up(root: Path, project: Path, model: str, *, wait: Wait = time.sleep) -> list[Seen]:
@@ -37,42 +119,58 @@ def pick_up(root: Path, project: Path, model: str, *, wait: Wait = time.sleep) -
     Args: root: the checkout's project, whose drop folder it is; project: where the run works.
 
     Returns: what became of each file that was looked at now. One that still grows is in the next look.
+
+    Raises: ToolError when S3 does not answer; what was taken in before it stays in, and the rest comes with the next.
     """
-    folder = drop_folder(root, model)
+    place = place_of(root, model)
     known = {seen.name: seen for seen in _read(root, model).files}
     inside = {file.sha256 for file in read_window(project, model).files}
-    fresh = {name: look for name, look in _looks(folder).items() if _is_new(look, known.get(name), inside)}
+    fresh = {name: look for name, look in place.looks().items() if _is_new(look, known.get(name), inside)}
     if not fresh:
         return []
-    wait(model_params(root, model).schedule.quiet_seconds)
-    now = _looks(folder)
-    still = {name: look for name, look in fresh.items() if now.get(name) == look}
+    if place.grows:
+        wait(model_params(root, model).schedule.quiet_seconds)
+        now = place.looks()
+        fresh = {name: look for name, look in fresh.items() if now.get(name) == look}
     scratch = project / ".finetide" / "drop"
     scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch) as copied:
-        found = _enter(folder, Path(copied), project, model, still)
-    _write(root, model, {**known, **{seen.name: seen for seen in found}})
+    found: list[Seen] = []
+    try:
+        with tempfile.TemporaryDirectory(dir=scratch) as copied:
+            _enter(place, Path(copied), project, model, fresh, found)
+    finally:
+        _write(root, model, {**known, **{seen.name: seen for seen in found}})
     return found
 
 
-def _enter(folder: Path, copied: Path, project: Path, model: str, still: dict[str, Look]) -> list[Seen]:
+def _enter(place: Place, copied: Path, project: Path, model: str, fresh: dict[str, Look], found: list[Seen]) -> None:
+    """Args: found: filled with what became of each."""
     there = {file.sha256: file.path for file in read_window(project, model).files}
-    found: list[Seen] = []
-    for name, look in still.items():
+    for name, look in fresh.items():
         copy = copied / Path(name).name
-        shutil.copyfile(folder / name, copy)
-        if _look(folder / name) != look:
+        outcome: Literal["taken", "refused", "duplicate"]
+        try:
+            if not place.copy(name, look, copy) or place.look(name) != look:
+                continue
+        except InputError as error:
+            found.append(_seen(name, look, "", "refused", str(error)))
             continue
         sha256 = sha256_file(copy)
         if sha256 in there:
             same = there[sha256]
             why = "in the window already" if same == copy.name else f"has the bytes of {same}"
-            outcome: Literal["taken", "refused", "duplicate"] = "taken" if same == copy.name else "duplicate"
+            outcome = "taken" if same == copy.name else "duplicate"
         else:
             outcome, why = _advance(project, model, copy)
             there[sha256] = copy.name
-        found.append(Seen(name=name, size=look[0], modified=look[1], sha256=sha256, outcome=outcome, why=why))
-    return found
+        found.append(_seen(name, look, sha256, outcome, why))
+        copy.unlink()
+
+
+def _seen(name: str, look: Look, sha256: str, outcome: Literal["taken", "refused", "duplicate"], why: str) -> Seen:
+    return Seen(
+        name=name, size=look.size, modified=look.modified, etag=look.etag, sha256=sha256, outcome=outcome, why=why
+    )
 
 
 def _advance(project: Path, model: str, copy: Path) -> tuple[Literal["taken", "refused"], str]:
@@ -86,26 +184,9 @@ def _advance(project: Path, model: str, copy: Path) -> tuple[Literal["taken", "r
     return "taken", lines[0] if lines else "nothing new in it"
 
 
-def _looks(folder: Path) -> dict[str, Look]:
-    """Size and time of change of every file that may be data, by its path in ``folder``."""
-    return {name: _look(folder / name) for name in _names(folder)}
-
-
-def _look(path: Path) -> Look:
-    try:
-        found = path.stat()
-    except FileNotFoundError:  # renamed or taken away meanwhile
-        return (-1, -1)
-    return found.st_size, found.st_mtime_ns
-
-
-def _names(folder: Path) -> Iterable[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in raw.candidates(folder)) if folder.is_dir() else ()
-
-
 def _is_new(look: Look, known: Seen | None, inside: set[str]) -> bool:
     """Never seen, changed since, or taken into a worktree that is gone. Args: inside: SHA-256 of the window's files."""
-    if known is None or (known.size, known.modified) != look:
+    if known is None or Look(known.size, known.modified, known.etag) != look:
         return True
     return known.outcome != "refused" and known.sha256 not in inside
 

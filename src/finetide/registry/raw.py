@@ -115,15 +115,19 @@ def _check(folder: Path, file: Path, earlier: str | None) -> str:
 def candidates(folder: Path) -> Iterator[Path]:
     """Files below ``folder`` that may be data: no hidden ones, no downloads under way, no pointers of DVC."""
     for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and not path.name.endswith(_NOT_DATA) and path.is_file():
+        if may_be_data(path.relative_to(folder).parts) and path.is_file():
             yield path
+
+
+def may_be_data(parts: Sequence[str]) -> bool:
+    """By its name alone. Args: parts: of a file's path, its folders first."""
+    return not any(part.startswith(".") for part in parts) and not parts[-1].endswith(_NOT_DATA)
 
 
 def _refuse_no_file(folder: Path, path: Path) -> None:
     """Raises: DataError for a link to nothing, a pipe or alike, under a name that `candidates` would take."""
     name = path.relative_to(folder)
-    if any(part.startswith(".") for part in name.parts) or name.name.endswith(_NOT_DATA) or path.is_dir():
+    if not may_be_data(name.parts) or path.is_dir():
         return
     if path.is_symlink() and not path.exists():
         if pointer(folder, name.as_posix()) is None:  # else DVC brings it back

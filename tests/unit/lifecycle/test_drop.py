@@ -29,7 +29,7 @@ def folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return advance(project, model, files, "base")[1]
 
     monkeypatch.setattr(drop, "advance_window", take)
-    made = drop.drop_folder(root, MODEL)
+    made = root / "drop" / MODEL
     made.mkdir(parents=True)
     return made
 

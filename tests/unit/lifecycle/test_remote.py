@@ -18,18 +18,13 @@ from finetide.registry import ledger, raw, store
 from finetide.registry.alias import read_alias
 from support.artifacts import Artifacts
 from support.registry import MODEL, make_bundle
-from support.remotes import BUCKET, KEY, S3, SECRET, clone, commit, promote, s3_server, shipped_project
+from support.remotes import BUCKET, KEY, S3, SECRET, clone, commit, promote, s3_server, shipped_project, without_keys
 
 
 @pytest.fixture(autouse=True)
 def nobody_elses_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # else it is asked for keys, over the network
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))  # DVC wants to read it where it is named
-    (tmp_path / "aws-config").touch()
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
+    without_keys(tmp_path, monkeypatch)
 
 
 def test_the_push_stands_between_ledger_and_alias(made: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
