@@ -10,6 +10,7 @@ bytes.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -351,4 +352,5 @@ if __name__ == "__main__":
     except FinetideError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
+    logging.getLogger("prefect").setLevel(logging.WARNING)  # else a temporary server speaks of its end after us
     sys.exit(code)
