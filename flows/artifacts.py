@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from finetide_flows.dashboard import publish
 from prefect.artifacts import (
     create_image_artifact,
     create_link_artifact,
@@ -194,41 +195,57 @@ def _cell(text: str) -> str:
 def after_look(root: Path, model: str) -> None:
     """What a look without a training has to show beside what its stages showed."""
     if rows := verdict_rows(root, model):
-        create_table_artifact(rows, key=f"{model}-verdicts", description=f"Latest look at the data of {model}")
+        publish(create_table_artifact, rows, key=f"{model}-verdicts", description=f"Latest look at the data of {model}")
 
 
 def after_stage(root: Path, model: str, stage: str) -> None:
     """Publish what this stage has to show; keys are one a model and kind, so that Prefect keeps their history."""
     tables = {"validate": check_rows, "export": parity_rows, "judge": judge_rows}
     if stage in tables and (rows := tables[stage](root, model)):
-        create_table_artifact(rows, key=f"{model}-{stage}", description=outputs.sentence(root, model, stage))
+        publish(create_table_artifact, rows, key=f"{model}-{stage}", description=outputs.sentence(root, model, stage))
     if stage == "shift" and (rows := shift_rows(root, model)):
-        create_table_artifact(rows, key=f"{model}-shift-tests", description=outputs.sentence(root, model, "shift"))
+        publish(
+            create_table_artifact, rows, key=f"{model}-shift-tests", description=outputs.sentence(root, model, "shift")
+        )
     if stage == "shift":
         plot = outputs.path_of(root, model, "shift", "shift.png")
         if plot.exists():
             data = base64.b64encode(plot.read_bytes()).decode()
-            create_image_artifact(
+            publish(
+                create_image_artifact,
                 image_url=f"data:image/png;base64,{data}",
                 key=f"{model}-shift",
                 description=outputs.sentence(root, model, "shift"),
             )
     if stage == "evaluate" and (rows := metric_rows(root, model)):
-        create_table_artifact(rows, key=f"{model}-metrics", description=outputs.sentence(root, model, "evaluate"))
+        publish(
+            create_table_artifact, rows, key=f"{model}-metrics", description=outputs.sentence(root, model, "evaluate")
+        )
     if stage == "export":
         card = outputs.path_of(root, model, "export", "bundle") / "card.md"
         if card.exists():
             text = card.read_text(encoding="utf-8")[:CARD_LIMIT]
-            create_markdown_artifact(text, key=f"{model}-card", description=f"Model card of {model}")
+            publish(create_markdown_artifact, text, key=f"{model}-card", description=f"Model card of {model}")
 
 
 def after_run(root: Path, model: str, conclusion: str, home: Path) -> Path:
     """Verdict table, history, report page and the link to it. Returns the report's path, in the checkout ``home``."""
     if rows := verdict_rows(root, model):
-        create_table_artifact(rows, key=f"{model}-verdicts", description=conclusion)
+        publish(create_table_artifact, rows, key=f"{model}-verdicts", description=conclusion)
     if entries := history_rows(root, model):
-        create_table_artifact(entries, key=f"{model}-history", description=f"Everything that was decided about {model}")
+        publish(
+            create_table_artifact,
+            entries,
+            key=f"{model}-history",
+            description=f"Everything that was decided about {model}",
+        )
     path = home / ".finetide" / "reports" / f"{model}.html"
     write_text(path, report.build(root, model))
-    create_link_artifact(path.as_uri(), link_text=f"Report of {model}", key=f"{model}-report", description=conclusion)
+    publish(
+        create_link_artifact,
+        path.as_uri(),
+        link_text=f"Report of {model}",
+        key=f"{model}-report",
+        description=conclusion,
+    )
     return path

@@ -3,7 +3,7 @@ notices go to the blocks that params.yaml names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ UNSEEN_ENDS = ["The flow was paused and never resumed.", "Flow could not be retr
 # unless PREFECT_UI_URL is set.
 SOME = UUID(int=0)
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused")
+BEGUN = ("Running", "AwaitingConcurrencySlot", "Cancelling", *ENDED)
+# What a process needs to import everything on a machine that is busy training.
+PENDING_PATIENCE = timedelta(seconds=100)
 
 
 def shift_name(model: str, pool: str) -> str:
@@ -39,6 +42,10 @@ def shift_name(model: str, pool: str) -> str:
 
 def silence_name(pool: str) -> str:
     return f"finetide{suffix(pool)}: a run without heartbeat has crashed"
+
+
+def pending_name(pool: str) -> str:
+    return f"finetide{suffix(pool)}: a run that no process took up has crashed"
 
 
 def notices_name(model: str, pool: str) -> str:
@@ -100,6 +107,35 @@ def on_silence(pool: str) -> AutomationCore:
             within=timedelta(seconds=3 * HEARTBEAT_SECONDS),
         ),
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"no heartbeat for {3 * HEARTBEAT_SECONDS} s")],
+    )
+
+
+def on_pending(pool: str, deployments: Iterable[UUID]) -> AutomationCore:
+    """A worker that is killed between taking a run and starting its process leaves it so for ever, and its deployment
+    has one place. A process that was only late goes on: a crashed run may become a running one.
+
+    Args: deployments: ours; other people's machines may take minutes to start a run.
+    """
+    ours: Any = {"prefect.resource.id": [f"prefect.deployment.{one}" for one in deployments]}
+    return AutomationCore(
+        name=pending_name(pool),
+        description="taken by a worker, and no process began it: the worker is gone",
+        tags=["finetide"],
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            after={"prefect.flow-run.Pending"},
+            expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{word}" for word in BEGUN)},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=ResourceSpecification(ours),
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=PENDING_PATIENCE,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED, message=f"no process began it within {PENDING_PATIENCE.seconds} s"
+            )
+        ],
     )
 
 

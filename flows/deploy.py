@@ -83,6 +83,7 @@ def deploy(client: SyncPrefectClient, root: Path, pool: str) -> Iterator[str]:
         about_worker |= set(blocks.values()) if "worker-gone" in schedule.notify.about else set()
         for kind in KINDS:
             yield f"{deployment_name(kind, model, pool)}: {getattr(schedule, kind).said(schedule.timezone)}"
+    told.append(automations.on_pending(pool, sorted(wanted)))
     if about_worker:
         told.append(automations.on_worker_gone(root, pool, sorted(about_worker)))
     for one in told:

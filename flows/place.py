@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from finetide_flows.dashboard import publish
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -60,7 +61,7 @@ def take_in(home: str, project: str, model: str) -> list[str]:
         say("%s", line)
     if seen:
         rows = [{"file": one.name, "outcome": one.outcome, "why": one.why, "bytes": one.size} for one in seen]
-        create_table_artifact(rows, key=f"{model}-files", description=f"New files of {model}")
+        publish(create_table_artifact, rows, key=f"{model}-files", description=f"New files of {model}")
     return [line for one, line in zip(seen, lines, strict=True) if one.outcome == "refused"]
 
 

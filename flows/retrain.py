@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,15 @@ from finetide.errors import BusyError, FinetideError, ToolError
 
 configure(find_project())  # before Prefect is imported: it reads its settings once
 
-from finetide_flows import approval, artifacts, notices, place  # noqa: E402
+import httpx  # noqa: E402
+from finetide_flows import approval, artifacts, leases, notices, place  # noqa: E402
 from finetide_flows.due import reason_to_skip  # noqa: E402
 from finetide_flows.names import slots_name  # noqa: E402
 from finetide_flows.progress import Bars  # noqa: E402
 from prefect import flow, get_run_logger, task  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError  # noqa: E402
 from prefect.concurrency.sync import concurrency  # noqa: E402
 from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
@@ -56,6 +58,7 @@ LEASE_SECONDS = 60
 # What Prefect puts before an error's class and text.
 PREFECT_SAYS = "Task run encountered an exception "
 SETTLED = ("promoted", "rejected", "not-needed")
+leases.outlive_the_server()
 
 
 def can_retry(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -290,13 +293,37 @@ def _run_gate(
 
 @contextmanager
 def _slot(home: Path, isolated: bool) -> Iterator[None]:
-    """One training at a time on a machine that `finetide up` runs; others wait for it."""
+    """One training at a time on a machine that `finetide up` runs; others wait for it.
+
+    Two at once are slow, not wrong: where the server is away, nobody waits, and a lease that cannot be renewed ends no
+    training.
+    """
     running = up.read(home) if isolated else None
-    if running is None:
+    slot = running and concurrency(
+        slots_name(running.pool), strict=True, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False
+    )
+    if slot is None or not _entered(slot):
         yield
         return
-    with concurrency(slots_name(running.pool), occupy=1, strict=True, lease_duration=LEASE_SECONDS):
+    try:
         yield
+    finally:
+        try:
+            slot.__exit__(None, None, None)
+        except httpx.HTTPError as error:
+            get_run_logger().warning("the slot is free in %d s, once its lease has run out: %s", LEASE_SECONDS, error)
+
+
+def _entered(slot: AbstractContextManager[None]) -> bool:
+    """False where the server is away. Raises: ConcurrencySlotAcquisitionError for what it answers: no such limit."""
+    try:
+        slot.__enter__()
+    except ConcurrencySlotAcquisitionError as error:
+        if not isinstance(error.__cause__, httpx.TransportError):
+            raise
+        get_run_logger().warning("the server is away, so this training waits for no other: %r", error.__cause__)
+        return False
+    return True
 
 
 def _failure(

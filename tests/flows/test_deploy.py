@@ -136,10 +136,22 @@ def test_a_shift_event_starts_the_retraining_of_its_model_and_then_cools_down(ro
 def test_a_silent_run_is_marked_but_not_one_that_waits_for_a_person(root: Path) -> None:
     server = Server()
     told(server, root)
-    silence = next(one for one in server.automations.values() if MODEL not in one.tags)
+    silence = next(one for one in server.automations.values() if "heartbeat" in one.name)
     assert silence.trigger.within.total_seconds() == 90
     assert {"prefect.flow-run.Suspended", "finetide.approval.wanted"} <= silence.trigger.expect
     assert silence.actions[0].state.value == "CRASHED"
+
+
+def test_a_run_that_a_worker_took_and_no_process_began_is_marked(root: Path) -> None:
+    server = Server()
+    told(server, root)
+    pending = next(one for one in server.automations.values() if "no process took up" in one.name)
+    assert pending.trigger.after == {"prefect.flow-run.Pending"}
+    assert {"prefect.flow-run.Running", "prefect.flow-run.AwaitingConcurrencySlot"} <= pending.trigger.expect
+    assert pending.trigger.within.total_seconds() < 120
+    ours = {f"prefect.deployment.{one.id}" for one in server.deployments.values()}
+    assert set(pending.trigger.match_related.root["prefect.resource.id"]) == ours
+    assert pending.actions[0].state.value == "CRASHED"
 
 
 def test_told_twice_nothing_is_there_twice_and_a_model_that_is_gone_goes(root: Path) -> None:
@@ -157,7 +169,7 @@ def test_told_twice_nothing_is_there_twice_and_a_model_that_is_gone_goes(root: P
     server.create_automation(automations.on_shift("gone", "finetide", schedule, uuid.uuid4()))  # type: ignore[arg-type]
     told(server, root)
     assert {name: one.id for name, one in server.deployments.items()} == first
-    assert len(server.automations) == 2
+    assert len(server.automations) == 3
 
 
 def test_on_a_server_of_others_names_are_this_folders_own(root: Path) -> None:
@@ -177,7 +189,10 @@ def names(server: Server) -> set[str]:
     return {one.name.partition(": ")[2] for one in server.automations.values()}
 
 
-SCHEDULES = {"shift of tickets starts a retraining", "a run without heartbeat has crashed"}
+SCHEDULES = {
+    "shift of tickets starts a retraining", "a run without heartbeat has crashed",
+    "a run that no process took up has crashed",
+}  # fmt: skip
 
 
 def test_notices_of_the_wanted_kinds_go_to_every_block(root: Path) -> None:

@@ -47,6 +47,9 @@ def of_server(root: Path, api: str, database: str | None = None, *, sealed: bool
         env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
     env.update(PREFECT_SERVER_UI_API_URL=api, PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT="false")
     env.update(NO_COLOR="1")
+    # In memory, as by default, a server that is killed forgets who holds a slot: a training would be ended for it, and
+    # the slot never be free again.
+    env.update(PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem")
     if sealed:  # it would fetch a list of worker types from GitHub, and has a copy for when it cannot (docs/privacy.md)
         env.update(HTTPS_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1,localhost")
     return env

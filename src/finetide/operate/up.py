@@ -39,6 +39,8 @@ POOL = "finetide"
 SERVER_SECONDS = 180.0
 WORKER_SECONDS = 90.0
 DECIDING = ("params.yaml", "dvc.yaml", "data", "approvals")
+# Of what finetide_flows.deploy makes of the same settings: raised when it makes something else, so that `up` calls it.
+WHAT_IS_MADE = 2
 Say = Callable[[str], None]
 
 
@@ -227,7 +229,8 @@ def _deploy(root: Path, state: Running, schedules: dict[str, Any], told: dict[st
 
     Args: told: the id of each notification block; one that was deleted and made again has another.
     """
-    wanted = sha256_bytes(canonical_json([__version__, schedules, told, state.pool, sys.executable, str(root)]))
+    made_of = [__version__, WHAT_IS_MADE, schedules, told, state.pool, sys.executable, str(root)]
+    wanted = sha256_bytes(canonical_json(made_of))
     if state.deployed == wanted:
         say(f"deployments: as before, of {', '.join(schedules)}")
         return state

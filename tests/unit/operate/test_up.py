@@ -161,6 +161,8 @@ def test_the_servers_database_is_the_projects_and_nobody_is_told(root: Path, mon
     assert "PREFECT_API_URL" not in env
     assert env["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4711/api"
     assert (env["PREFECT_SERVER_ANALYTICS_ENABLED"], env["DO_NOT_TRACK"]) == ("false", "1")
+    # A server that is killed must know its leases again.
+    assert env["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"].endswith("lease_storage.filesystem")
 
 
 def test_a_decision_reaches_the_waiting_run_or_says_that_it_does_not(
