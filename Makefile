@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-long lint audit docs causes month faults resumes screenshots bench format constraints clean
+.PHONY: help setup run test test-slow test-long lint audit docs causes month faults flow-faults resumes screenshots bench format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -61,6 +61,9 @@ month: $(READY) ## play thirty days on a schedule and write docs/month.md from w
 
 faults: $(READY) ## a thousand kills; goes on where docs/faults.jsonl ends, and writes docs/faults.md (hours)
 	@$(BIN)/python tests/faults/run.py --kills 1000 --workers 2
+
+flow-faults: $(READY) ## 280 faults in scheduled runs; goes on where docs/flow-faults.jsonl ends, and writes docs/flow-faults.md (hours)
+	@$(BIN)/python tests/faults/flow_run.py --trials 280
 
 resumes: $(READY) ## 200 kills of trainings, resumed; goes on where docs/resumes.jsonl ends, and writes docs/resumes.md
 	@$(BIN)/python tests/faults/resumes.py --kills 200

@@ -202,7 +202,7 @@ def _start(question: dict[str, Any]) -> int:
 
     def child() -> int:
         os.setsid()
-        _redirect(os.open(question["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
+        redirect_to(Path(question["log"]))
         if question["uid"] >= 0:
             os.setgroups([])
             os.setgid(question["uid"])
@@ -239,7 +239,7 @@ def fork(role: str, cwd: Path, env: Mapping[str, str], body: Callable[[], int]) 
         return pid
     code = 1
     try:
-        ctypes.CDLL(None).prctl(PR_SET_NAME, f"ft-{role}".encode())
+        name_process(role)
         os.environ.clear()
         os.environ.update(env)
         os.chdir(cwd)
@@ -257,6 +257,16 @@ def fork(role: str, cwd: Path, env: Mapping[str, str], body: Callable[[], int]) 
         os._exit(code)
 
 
+def name_process(role: str) -> None:
+    """What `ps` shows."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, f"ft-{role}".encode())
+
+
+def redirect_to(log: Path) -> None:
+    """What this process prints is added to a file."""
+    _redirect(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
+
+
 def _redirect(handle: int) -> None:
     os.dup2(handle, 1)
     os.dup2(handle, 2)
@@ -269,24 +279,30 @@ def _redirect(handle: int) -> None:
     faulthandler.register(signal.SIGUSR1, file=sys.stderr)
 
 
-def _forked_dvc(command: list[str], root: Path, on_line: Callable[[str], None] | None) -> Any:
-    """In place of ``pipeline.dvc._run``: the same process group, death signal, environment and pipe."""
+def start_dvc(command: list[str], root: Path, env: Mapping[str, str], writing: int, *unused: int) -> int:
+    """Fork DVC as ``pipeline.dvc`` starts it: the same process group and death signal. Returns its pid.
+
+    Args: writing: what it prints goes there. unused: further file descriptors that it must not keep open.
+    """
     from finetide.pipeline import dvc
 
     assert command[1:3] == ["-m", "dvc"]
-    reading, writing = os.pipe()
 
     def child() -> int:
         os.setsid()
-        os.close(reading)
+        for handle in unused:
+            os.close(handle)
         dvc.die_with_parent()
         _redirect(writing)
         from dvc.cli import main
 
         return int(main(command[3:]))
 
-    pid = fork("dvc", root, dvc.environment(root), child)
-    os.close(writing)
+    return fork("dvc", root, env, child)
+
+
+def read_lines(reading: int, on_line: Callable[[str], None] | None) -> list[str]:
+    """All lines until the other end is closed, each told as it comes."""
     lines: list[str] = []
     with os.fdopen(reading, "rb") as stream:
         for raw in stream:
@@ -294,6 +310,17 @@ def _forked_dvc(command: list[str], root: Path, on_line: Callable[[str], None] |
             lines.append(line)
             if on_line:
                 on_line(line)
+    return lines
+
+
+def _forked_dvc(command: list[str], root: Path, on_line: Callable[[str], None] | None) -> Any:
+    """In place of ``pipeline.dvc._run``: the same process group, death signal, environment and pipe."""
+    from finetide.pipeline import dvc
+
+    reading, writing = os.pipe()
+    pid = start_dvc(command, root, dvc.environment(root), writing, reading)
+    os.close(writing)
+    lines = read_lines(reading, on_line)
     _, status = os.waitpid(pid, 0)
     return dvc.Outcome(os.waitstatus_to_exitcode(status), "\n".join(lines))
 

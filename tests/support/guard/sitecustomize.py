@@ -1,6 +1,7 @@
 """Put on the path of every process that the tests start: a connection that leaves this machine fails, and is noted.
 
 `FT_NETWORK_LOG` names the file of notes; a library that swallows the error does not get away with it.
+A Prefect worker with `FT_FLOW_SHIM` starts that script in place of Python.
 """
 
 import os
@@ -35,3 +36,6 @@ def guard(event: str, arguments: tuple) -> None:
 
 if "FT_NETWORK_LOG" in os.environ:
     sys.addaudithook(guard)
+
+if "FT_FLOW_SHIM" in os.environ and sys.orig_argv[1:5] == ["-m", "prefect", "worker", "start"]:
+    sys.executable = os.environ["FT_FLOW_SHIM"]  # support.flow_forks: what it starts is forked
