@@ -7,6 +7,7 @@ what must not happen twice at a time is excluded by locks of our own (`place.wor
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import Any
 from uuid import UUID
 
 from prefect import flow_engine
@@ -21,4 +22,5 @@ def _lenient(
 
 def outlive_the_server() -> None:
     """For all runs of this process. Prefect has no setting for it."""
-    flow_engine.maintain_concurrency_lease = _lenient
+    engine: Any = flow_engine
+    engine.maintain_concurrency_lease = _lenient

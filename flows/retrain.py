@@ -299,10 +299,13 @@ def _slot(home: Path, isolated: bool) -> Iterator[None]:
     training.
     """
     running = up.read(home) if isolated else None
-    slot = running and concurrency(
+    if running is None:
+        yield
+        return
+    slot = concurrency(
         slots_name(running.pool), strict=True, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False
     )
-    if slot is None or not _entered(slot):
+    if not _entered(slot):
         yield
         return
     try:

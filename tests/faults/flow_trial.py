@@ -108,18 +108,19 @@ def stored(store: Path) -> list[str]:
 
 
 def undisturbed(machine: Machine) -> Known:
-    """Two runs: one as a trial's, one with a remote whose steps are counted."""
+    """Two runs: one as a trial's, whose steps are counted, and one with a remote."""
+    machine.calm()
     machine.restore()
     machine.drop_file()
-    started = time.monotonic()
+    count, started = _count_steps(machine, 1 << 60), time.monotonic()
     _ends_promoted(machine)
-    seconds, found = time.monotonic() - started, ending(machine)
-    machine.restore()
-    machine.drop_file()
-    store, count = use_remote(machine), _count_steps(machine, 1 << 60)
-    _ends_promoted(machine)
+    seconds, found, steps = time.monotonic() - started, ending(machine), int.from_bytes(count.read_bytes(), "little")
     machine.forks.set_more({})
-    return Known(found, stored(store), seconds, int.from_bytes(count.read_bytes(), "little"))
+    machine.restore()
+    machine.drop_file()
+    store = use_remote(machine)
+    _ends_promoted(machine)
+    return Known(found, stored(store), seconds, steps)
 
 
 def _ends_promoted(machine: Machine) -> None:
@@ -141,8 +142,9 @@ def _count_steps(machine: Machine, first: int) -> Path:
 
 
 def run_trial(machine: Machine, fault: Fault, known: Known) -> Trial:
-    """Both runs, and what is wrong after them. Server and worker are up when it returns."""
+    """Both runs, and what is wrong after them."""
     found, started = Trial(fault), time.monotonic()
+    machine.calm()
     machine.restore()
     machine.drop_file()
     before = _served(machine)

@@ -155,6 +155,17 @@ class Machine:
         """The processes of the run at work, the flow first and the deepest last."""
         return [one for one in self.forks.family() if role(one) not in NOT_OF_A_RUN]
 
+    def calm(self) -> None:
+        """Server and worker are up and nothing is at work: what a trial that went wrong left would disturb the next."""
+        running = self.running
+        if processes.find(running.server) is None or processes.find(running.worker) is None:
+            self.up()
+        wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]}}}}
+        for one in self.ask("/flow_runs/filter", wanted) or []:
+            self.set_state(str(one["id"]), "CRASHED", "left by the trial before")
+        kill(self.forks.family())
+        self.free_training()
+
     def restore(self) -> None:
         """The project as it was before the first trial, at the same path; what Prefect keeps there stays."""
         for path in [*self.home.iterdir(), *(self.home / ".finetide").iterdir()]:
