@@ -1,6 +1,6 @@
 """The first twenty of the trials of `make flow-faults`; the tally of all is docs/flow-faults.jsonl.
 
-All of them are slow: the machine alone takes a minute, more than the default tests have left.
+All of them are long: the machine alone takes a minute, more than the default tests have left, and CI too.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def holds(found: Trial) -> None:
     assert not found.wrong, f"{found.fault}\n{found.struck}\n{found.first}\n{found.second}\n{found.wrong}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(20))
 def test_a_scheduled_run_survives(number: int, made: tuple[Machine, Known]) -> None:
     up, known = made
     holds(run_trial(up, harness.plan(number, known), known))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_trial_sees_what_is_wrong(made: tuple[Machine, Known]) -> None:
     """A harness that cannot fail shows nothing."""
     up, known = made
