@@ -16,7 +16,9 @@ from finetide.data.images.reading import read, split_of
 from finetide.data.questions import answers
 from finetide.data.questions import reading as questions
 from finetide.data.questions.schema import ANSWERABLE, UNANSWERABLE
+from finetide.data.questions.squad import Given
 from finetide.data.readers import as_list, as_strings, load, rows_of, without_empty
+from finetide.data.text import shown
 from finetide.errors import DataError, InputError
 
 # A tune phase starts with about this many characters of text seen: some minutes on two cores.
@@ -100,7 +102,8 @@ def inspect_images(reference: Sequence[Path], incoming: Sequence[Path], params: 
 def inspect_questions(reference: Sequence[Path], incoming: Sequence[Path], params: QuestionIngestParams) -> Inspection:
     """Read every file as ingest will; see `inspect`. Faults of single rows are validate's to name."""
     _check_names([*reference, *incoming])
-    rows = characters = trained = 0
+    rows = characters = trained = faults = 0
+    first = None
     labels: Counter[str] = Counter()
     splits: Counter[str | None] = Counter()
     roles: list[tuple[Role, Sequence[Path]]] = [("reference", reference), ("incoming", incoming)]
@@ -112,22 +115,52 @@ def inspect_questions(reference: Sequence[Path], incoming: Sequence[Path], param
                 splits[given.split] += 1
                 if found.label is not None:
                     labels[found.label] += 1
+                if found.fault is not None:
+                    faults += 1
+                    first = first or _FirstFault.of(path, given, found.fault)
                 if given.split not in ("validation", "test"):
                     trained += 1
                     characters += min(len(given.question) + len(given.context), QUESTION_CHARACTERS)
+    silent = rows - labels.total() - faults
     if not labels[ANSWERABLE]:
-        raise DataError(
-            "no question has an answer that stands in its context",
-            where=", ".join(str(path) for path in reference),
-            found=params.columns.answers,
-            fix="check --answers, and that answer_start counts characters from 0",
-        )
+        raise _without_answers(reference, params.columns.answers, rows, labels[UNANSWERABLE], silent, first)
     epochs = max(2, min(8, round(TUNE_CHARACTERS / max(characters, 1))))
     said = f"read {rows} questions: {labels[ANSWERABLE]} with an answer, {labels[UNANSWERABLE]} without one"
-    without = rows - labels.total()
-    said += f", {without} of which nobody has said, or with a fault" if without else ""
+    said += f", {silent} of which nobody has said" if silent else ""
+    said += f", {faults} with a fault (validate names them), the first at {first.told}" if first else ""
     sides: dict[str | None, tuple[str | None, int]] = {side: (side, count) for side, count in splits.items()}
     return Inspection(rows, tuple(sorted(labels)), epochs, f"{trained} questions to train on", sides, said)
+
+
+@dataclass(frozen=True)
+class _FirstFault:
+    """``where``: file, place in it, and the question's own id."""
+
+    where: str
+    fault: answers.Fault
+
+    @staticmethod
+    def of(path: Path, given: Given, fault: answers.Fault) -> _FirstFault:
+        own = "" if given.id is None else f" (id {shown(given.id)!r})"
+        return _FirstFault(f"{path}: {given.place}{own}", fault)
+
+    @property
+    def told(self) -> str:
+        return f"{self.where}: {self.fault.kind}: {self.fault.detail}; fix: {self.fault.fix}"
+
+
+def _without_answers(
+    reference: Sequence[Path], column: str, rows: int, impossible: int, silent: int, first: _FirstFault | None
+) -> DataError:
+    """Nothing to learn from: the first fault tells most, else what the questions say."""
+    what = "no question has an answer that stands in its context"
+    hint = f"check --answers ({column!r} now), and that answer_start counts characters from 0"
+    faults = rows - impossible - silent
+    if first is None:
+        said = f"{what}: {impossible} of {rows} have none, and of {silent} nobody has said"
+        return DataError(said, where=", ".join(str(path) for path in reference), fix=hint)
+    said = f"{what}, {faults} of {rows} have a fault; this first one: {first.fault.kind}: {first.fault.detail}"
+    return DataError(said, where=first.where, fix=f"here {first.fault.fix}; for all of them {hint}")
 
 
 def _check_names(paths: Sequence[Path]) -> None:

@@ -122,12 +122,12 @@ def _placed(entry: Mapping[str, Any], context: str) -> tuple[int, str] | Fault:
     places = _places(text, context)
     if start is None and len(places) == 1:
         return places[0], text
+    named = ", ".join(map(str, places[:NAMED])) + (" and more" if len(places) > NAMED else "")
     if start is None and places:
-        named = ", ".join(map(str, places[:NAMED]))
-        said = f"{shown(text)!r} stands at {named}{' and more' if len(places) > NAMED else ''}, and none is named"
+        said = f"{shown(text)!r} stands at {named}, and none is named"
         return Fault("answer without its place", said, "write answer_start: characters before it, from 0")
     if start is not None and (isinstance(start, bool) or not isinstance(start, int) or start < 0):
-        said = f"answer_start of {shown(text)!r} is {shown(start)!r}"
+        said = f"answer_start of {shown(text)!r} is {shown(start)!r}" + (f"; it stands at {named}" if places else "")
         return Fault("answer_start that is no place", said, "write the number of characters before it, from 0")
     if start is not None and context[start : start + len(text)] == text:
         return start, text
