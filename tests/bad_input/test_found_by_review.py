@@ -257,7 +257,7 @@ def test_errors_name_the_folder_that_was_given(tmp_path: Path) -> None:
     micro_vision(tmp_path / "base")
     folder = write_folder(tmp_path / "one", {name: data for name, data in members(9).items() if "disc" in name})
     wanted = Wanted("image-classification", "m", (folder,), (), COLUMNS, str(tmp_path / "base"), None)
-    with pytest.raises(DataError, match=r"have 1 label\(s\)") as refused:
+    with pytest.raises(DataError, match=r"have one label") as refused:
         list(create(tmp_path / "project", wanted))
     assert refused.value.where == str(folder)
 

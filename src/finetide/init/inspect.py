@@ -181,9 +181,10 @@ def _check_names(paths: Sequence[Path]) -> None:
 
 def _check_labels(labels: set[str], reference: Sequence[Path], column: str) -> None:
     if len(labels) < 2:
+        have = "one label" if labels else "no label"
         raise DataError(
-            f"the reference rows have {len(labels)} label(s), and a model needs at least two to tell apart",
+            f"the reference rows have {have} in column {column!r}, and a model needs at least two to tell apart",
             where=", ".join(str(path) for path in reference),
-            found=column,
+            found=next(iter(labels), None),
             fix="check --label: it names the column with the label",
         )

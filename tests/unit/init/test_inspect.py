@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from finetide.config.ingest import ColumnParams
 from finetide.config.questions import QuestionColumnParams, QuestionIngestParams
 from finetide.errors import DataError
-from finetide.init.inspect import inspect_questions
+from finetide.init.inspect import inspect, inspect_questions
+from support.messages import rows, write_csv
 
 CONTEXT = "The ferry leaves the old harbour at noon."
 COLUMNS = QuestionColumnParams(
@@ -76,3 +78,16 @@ def test_faults_are_counted_apart_from_silence_and_the_first_is_named(tmp_path: 
 def test_sound_files_are_told_without_faults(tmp_path: Path) -> None:
     said = inspect_questions([_squad(tmp_path, _answer("noon", 36))], [], PARAMS).sentence
     assert said == "read 1 questions: 1 with an answer, 0 without one"
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ("delivery", r"have one label in column 'intent'.*\(found 'delivery'\)\n  fix: check --label"),
+        ("", r"have no label in column 'intent', and a model needs at least two to tell apart\n  fix: check --label"),
+    ],
+)
+def test_too_few_labels_are_named(tmp_path: Path, label: str, says: str) -> None:
+    path = write_csv(tmp_path / "shop.csv", [{**row, "intent": label} for row in rows(10, "shop", 1)])
+    with pytest.raises(DataError, match=says):
+        inspect([path], [], ColumnParams(text="body", label="intent", split=None, group=None), "auto")
