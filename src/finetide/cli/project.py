@@ -25,7 +25,8 @@ def check(model: str | None) -> None:
     failed = 0
     for result in examine(root, model):
         failed += result.mark is Mark.FAILED
-        click.echo(f"{marks[result.mark]} {result.what}: {result.detail}")
+        named = result.detail.startswith((f"{result.what}: ", f"{result.what}, "))  # a file says its name itself
+        click.echo(f"{marks[result.mark]} {result.detail if named else f'{result.what}: {result.detail}'}")
     if failed:
         click.echo(f"{failed} of the checks failed", err=True)
         raise SystemExit(2)

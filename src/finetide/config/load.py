@@ -100,11 +100,10 @@ def load_section(root: Path, dotted: str, model: type[Model]) -> Model:
 def model_names(root: Path) -> list[str]:
     """The models of the project, in the order of the file."""
     document = read_yaml(root / PARAMS_FILE)
-    whole = "take it from git, or from a project that `finetide init` writes"
     if document is None:
-        raise ConfigError("is empty", where=PARAMS_FILE, fix=whole)
+        raise _empty(PARAMS_FILE)
     if not isinstance(document, dict):
-        raise ConfigError("must be a mapping with schema and models", where=PARAMS_FILE, found=document, fix=whole)
+        raise ConfigError("must be a mapping with schema and models", where=PARAMS_FILE, found=document, fix=_WHOLE)
     models = document.get("models")
     if not isinstance(models, dict) or not models:
         fix = "name at least one model: models, then below it, indented, its name: settings"
@@ -114,8 +113,17 @@ def model_names(root: Path) -> list[str]:
     return [str(name) for name in models]
 
 
+_WHOLE = "take it from git, or from a project that `finetide init` writes"
+
+
+def _empty(file: str) -> ConfigError:
+    return ConfigError("is empty", where=file, fix=_WHOLE)
+
+
 def check(value: Any, model: type[Model], *, file: str, prefix: str = "") -> Model:
     """Args: prefix: dotted path of ``value`` inside ``file``."""
+    if value is None and not prefix:
+        raise _empty(file)
     try:
         return model.model_validate(value)
     except ValidationError as error:

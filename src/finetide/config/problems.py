@@ -46,7 +46,8 @@ def describe(problem: Any, model: type[BaseModel], prefix: str) -> str:
     if kind == "union_tag_invalid":
         wanted = problem["ctx"]["expected_tags"]
         return f"{path}.{_tag(problem)}: must be one of {wanted} (found {problem['ctx']['tag']!r})"
-    return f"{path}: {_fault(problem)}{_shown(kind, found)}"
+    place = f"{path}: " if path else ""  # the file as a whole has no key
+    return f"{place}{_fault(problem)}{_shown(kind, found)}"
 
 
 def _fault(problem: Any) -> str:

@@ -108,6 +108,25 @@ def test_broken_params_are_reported_together(project: Path, capsys: pytest.Captu
     assert "models.tickets.export.opset: is missing" in out
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "line"),
+    [
+        ("params.yaml", "", "✗ params.yaml: is empty"),
+        ("params.yaml", "- seed\n", "✗ params.yaml: must be a mapping"),
+        ("params.yaml", "schema: [\n", "✗ params.yaml, line 2: is not valid YAML"),
+        ("dvc.yaml", "", "✗ dvc.yaml: has no stages"),
+    ],
+)
+def test_check_names_a_file_once(
+    project: Path, capsys: pytest.CaptureFixture[str], file: str, content: str, line: str
+) -> None:
+    (project / file).write_text(content)
+    assert ended(["check"]) == 2
+    out = capsys.readouterr().out
+    assert f"\n{line}" in out
+    assert ": : " not in out
+
+
 def test_the_module_runs(tmp_path: Path) -> None:
     import subprocess
 
