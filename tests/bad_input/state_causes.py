@@ -141,7 +141,8 @@ def _approval(**values: Any) -> Arrange:
 
 WINDOWS = [
     Cause("window", "window.json torn", RUN, torn(WINDOW), 6,
-          ("{root}/data/mail/window.json", "is not valid JSON", "restore the file"), start="trained"),
+          ("{root}/data/mail/window.json", "is not valid JSON", "git checkout data/mail/window.json"),
+          start="trained"),
     Cause("window", "window.json missing", RUN, lambda place: (place.root / WINDOW).unlink(), 2,
           ("{root}/data/mail/window.json", "no such file"), start="trained"),
     Cause("window", "another hash for a file", RUN, window(lambda d: d["files"][0].update(sha256="0" * 64)), 6,
@@ -156,7 +157,8 @@ WINDOWS = [
           ("data/mail/window.json", "pins champion v9, of which the ledger knows nothing", "git fetch --tags"),
           start="trained"),
     Cause("window", "a role that is none", RUN, window(lambda d: d["files"][1].update(role="holdout")), 6,
-          ("{root}/data/mail/window.json", "files.1.role", "'reference'"), start="trained"),
+          ("{root}/data/mail/window.json", "files.1.role", "'reference', 'incoming' or 'excluded'",
+           "(found 'holdout')", "git checkout data/mail/window.json"), start="trained"),
     Cause("window", "that of another model", RUN, window(lambda d: d.update(model="letters")), 6,
           ("{root}/data/mail/window.json", "is the window of another model", "(found 'letters')"), start="trained"),
 ]  # fmt: skip

@@ -29,8 +29,10 @@ class Contract(BaseModel):
             # pydantic names the member of a union too; it is no key of the file.
             keys = [str(part) for part in problem["loc"] if not str(part).startswith("literal[")]
             dotted = ".".join(keys) or "the file"
+            found = problem["input"]  # a mapping, or a list, would be the file once more
             raise IntegrityError(
                 f"{dotted}: {problem['msg'].removeprefix('Value error, ')}",
                 where=str(path),
+                found=found if isinstance(found, (str, int, float)) else None,
                 fix="restore the file or run its stage again",
             ) from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import Literal
+from pathlib import Path, PurePosixPath
+from typing import Literal, Self
 
 from pydantic import field_validator
 
 from finetide.contracts.base import Contract
-from finetide.contracts.rows import Role
+from finetide.errors import IntegrityError
 
 # The weights that training starts from; scratch: random ones, in the base's architecture; adopted: nothing is trained,
 # the base is the model, with the head that it came with.
@@ -20,14 +20,15 @@ class WindowFile(Contract):
 
     path: str
     sha256: str
-    role: Role | Literal["excluded"]
+    # One list, not a union with Role: of a word that is none, pydantic would name the first part only.
+    role: Literal["reference", "incoming", "excluded"]
 
     @field_validator("path")
     @classmethod
     def _stays_inside(cls, path: str) -> str:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or "\0" in path or not pure.parts:
-            raise ValueError(f"must stay inside data/MODEL/raw, found {path!r}")
+            raise ValueError("must stay inside data/MODEL/raw")
         return path
 
 
@@ -44,6 +45,18 @@ class Window(Contract):
     start: Start
     champion: ChampionPin | None
     files: tuple[WindowFile, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises: IntegrityError when it is torn; git has it, and only ``finetide advance`` writes it."""
+        try:
+            return super().read(path)
+        except IntegrityError as error:
+            tracked = PurePosixPath(*path.parts[-3:])  # data/MODEL/window.json
+            error = IntegrityError(
+                error.what, where=error.where, found=error.found, fix=f"take it from git: git checkout {tracked}"
+            )
+            raise error from None
 
     def paths(self, role: str) -> list[WindowFile]:
         return [file for file in self.files if file.role == role]
