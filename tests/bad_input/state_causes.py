@@ -204,7 +204,7 @@ GRAPH = [
     Cause("dvc.yaml", "dvc.yaml torn", RUN, replaced("dvc.yaml", "stages:", "stages: ["), 2,
           ("dvc.yaml", "line ", "is not valid YAML"), start="trained"),
     Cause("dvc.yaml", "a stage missing", RUN, _missing_stage, 2,
-          ("dvc.yaml", "has no stage 'judge'", "stages there: ingest, "), start="trained"),
+          ("dvc.yaml", "has no stage 'judge'", "git checkout dvc.yaml", "stages there: ingest, "), start="trained"),
     Cause("dvc.yaml", "a dependency missing", ("stage", "validate", MODEL), _missing_dep, 2,
           ("dvc.yaml", "stages.validate.deps", "must have a file named 'suite.json'"), start="trained"),
     Cause("pointer of DVC", "shop.csv.dvc torn", RUN, text(f"data/{MODEL}/raw/shop.csv.dvc", "outs:\n- md5: 0a"), 2,

@@ -14,6 +14,7 @@ from finetide.config.load import read_yaml
 from finetide.errors import ConfigError
 
 GRAPH_FILE = "dvc.yaml"
+_WHOLE = f"take it from git: git checkout {GRAPH_FILE}; or from a project that `finetide init` writes"
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,21 @@ def stage_files(root: Path, stage: str, model: str) -> StageFiles:
     stages = _stages(root)
     if stage not in stages:
         raise ConfigError(
-            f"has no stage {stage!r}", where=GRAPH_FILE, fix=f"stages there: {', '.join(stages) or 'none'}"
+            f"has no stage {stage!r}", where=GRAPH_FILE, fix=f"{_WHOLE}; stages there: {', '.join(map(str, stages))}"
         )
-    entry = stages[stage].get("do", stages[stage])
-    outs = [*entry.get("outs", []), *entry.get("metrics", []), *entry.get("plots", [])]
-    return StageFiles(deps=_by_name(entry.get("deps", []), stage, model), outs=_by_name(outs, stage, model))
+    entry = stages[stage]
+    entry = entry.get("do", entry) if isinstance(entry, dict) else None
+    if not isinstance(entry, dict):  # a file that was cut at this place
+        raise ConfigError(f"stages.{stage}: must be a mapping", where=GRAPH_FILE, found=entry, fix=_WHOLE)
+    deps, outs, metrics, plots = (entry.get(key) or [] for key in ("deps", "outs", "metrics", "plots"))
+    return StageFiles(deps=_by_name(deps, stage, model), outs=_by_name([*outs, *metrics, *plots], stage, model))
 
 
 def _stages(root: Path) -> dict[str, Any]:
     document = read_yaml(root / GRAPH_FILE)
     stages = document.get("stages") if isinstance(document, dict) else None
     if not isinstance(stages, dict) or not stages:
-        raise ConfigError("has no stages", where=GRAPH_FILE, fix=f"take it from git: git checkout {GRAPH_FILE}")
+        raise ConfigError("has no stages", where=GRAPH_FILE, fix=_WHOLE)
     return stages
 
 
