@@ -246,17 +246,18 @@ APPROVALS = [
 ]  # fmt: skip
 SUITES = [
     Cause("suite", "suite.json torn", RUN, torn(SUITE), 2,
-          ("suite.json", "is not valid JSON", "correct the suite"), start="trained", harmless=STAGES),
+          ("{root}/data/mail/suite.json", "is not valid JSON", "git checkout data/mail/suite.json"),
+          start="trained", harmless=STAGES),
     Cause("suite", "an expectation that nobody knows", RUN,
           edited(SUITE, lambda d: d["expectations"][0].update(type="expect_table_row_cuont_to_be_between")), 2,
-          ("suite.json: expectations[0]", "knows no such expectation", "expect_table_row_cuont",
+          ("{root}/data/mail/suite.json: expectations[0]", "knows no such expectation", "expect_table_row_cuont",
            "did you mean 'expect_table_row_count_to_be_between'?"), start="trained", harmless=STAGES),
     Cause("suite", "an expectation without severity", RUN,
           edited(SUITE, lambda d: d["expectations"][2].pop("severity")), 2,
-          ("suite.json: expectations[2]", "needs a severity: critical, warning or info"),
+          ("{root}/data/mail/suite.json: expectations[2]", "needs a severity: critical, warning or info"),
           start="trained", harmless=STAGES),
     Cause("suite", "an expectation with a setting that it refuses", RUN,
           edited(SUITE, lambda d: d["expectations"][0].update(kwargs={"min_valeu": 1})), 2,
-          ("suite.json: expectations[0]", "min_valeu"), start="trained", harmless=STAGES),
+          ("{root}/data/mail/suite.json: expectations[0]", "min_valeu"), start="trained", harmless=STAGES),
 ]  # fmt: skip
 CAUSES = [*WINDOWS, *LEDGER, *ALIASES, *GRAPH, *VERDICTS, *APPROVALS, *SUITES]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 import numpy as np
@@ -24,9 +24,8 @@ from finetide.errors import DataError, IntegrityError
 from finetide.files import read_json
 
 SUITE_KEYS = ("name", "expectations")
-SUITE_FIX = (
-    "correct the suite; `finetide init` shows a whole one, and the expectations are those of Great Expectations 1.x"
-)
+# What `read_suite` adds: the file, for messages.
+PLACE = "finetide_place"
 # Expectations that say of each row by itself whether it is as expected.
 BY_ROW = {
     f"expect_column_{what}"
@@ -92,7 +91,8 @@ def run_suite(suite: dict[str, Any], rows: pd.DataFrame) -> list[Outcome]:
     """
     entries = suite["expectations"]
     with _great_expectations() as gx:
-        expectations = [_build(entry, at) for at, entry in enumerate(entries)]
+        place = str(suite.get(PLACE, "suite.json"))
+        expectations = [_build(entry, at, place) for at, entry in enumerate(entries)]
         validate = _validator(gx, str(suite["name"]))
         parts: dict[str, list[Any]] = {kind: [] for kind in ("by row", "equal", "whole")}
         for entry, expectation in zip(entries, expectations, strict=True):
@@ -103,7 +103,7 @@ def run_suite(suite: dict[str, Any], rows: pd.DataFrame) -> list[Outcome]:
     # Great Expectations puts those that could not run first; a report is easier to read in the suite's order.
     ordered = sorted(found, key=lambda one: int(one.config.meta["finetide_position"]))
     if len(ordered) != len(entries):
-        raise DataError("has expectations that did not run", where="suite.json", found=len(ordered), fix=SUITE_FIX)
+        raise DataError("has expectations that did not run", where=place, found=len(ordered), fix=_fix(place))
     return [_outcome(one, rows["row_id"]) for one in ordered]
 
 
@@ -217,21 +217,28 @@ def _values(column: pd.Series[Any]) -> Array:
 
 def read_suite(path: Path) -> dict[str, Any]:
     """Raises: DataError when the file is no suite: not JSON, or without a name and a list of expectations."""
+    place = str(path)
     try:
         suite = read_json(path)
     except IntegrityError as error:
-        raise DataError(error.what, where=path.name, fix=SUITE_FIX) from error
+        raise DataError(error.what, where=place, fix=_fix(place)) from error
     entries = suite.get("expectations") if isinstance(suite, dict) else None
     if not isinstance(entries, list) or not isinstance(suite.get("name"), str):
         raise DataError(
             "is no suite: it needs a name and a list of expectations",
-            where=path.name,
+            where=place,
             found=", ".join(suite) if isinstance(suite, dict) else type(suite).__name__,
-            fix=SUITE_FIX,
+            fix=_fix(place),
         )
     for at, entry in enumerate(entries):
-        _check_entry(entry, f"{path.name}: expectations[{at}]")
-    return dict(suite)
+        _check_entry(entry, at, place)
+    return {**suite, PLACE: place}
+
+
+def _fix(place: str) -> str:
+    """Git has the suite: ``finetide init`` wrote it once, and what the user added is nowhere else."""
+    tracked = PurePosixPath(*Path(place).parts[-3:])  # data/MODEL/suite.json
+    return f"correct it (expectations are those of Great Expectations 1.x), or take it from git: git checkout {tracked}"
 
 
 def check_suite(path: Path) -> str:
@@ -242,13 +249,14 @@ def check_suite(path: Path) -> str:
     return f"{len(entries)} expectations, {critical} of them critical"
 
 
-def _check_entry(entry: Any, where: str) -> None:
+def _check_entry(entry: Any, at: int, place: str) -> None:
     """Every expectation says its severity: Great Expectations would take a missing one for critical, silently."""
+    where, fix = f"{place}: expectations[{at}]", _fix(place)
     if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
-        raise DataError("needs a type", where=where, found=shown(entry), fix=SUITE_FIX)
+        raise DataError("needs a type", where=where, found=shown(entry), fix=fix)
     if entry.get("severity") not in get_args(Severity):
         raise DataError(
-            "needs a severity: critical, warning or info", where=where, found=entry.get("severity"), fix=SUITE_FIX
+            "needs a severity: critical, warning or info", where=where, found=entry.get("severity"), fix=fix
         )
 
 
@@ -264,12 +272,12 @@ def _great_expectations() -> Iterator[Any]:
         yield great_expectations
 
 
-def _build(entry: dict[str, Any], at: int) -> Any:
+def _build(entry: dict[str, Any], at: int, place: str) -> Any:
     """One expectation. Built by hand, for a suite only logs what it cannot build, and goes on without it."""
     from great_expectations.expectations import registry
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-    where = f"suite.json: expectations[{at}]"
+    where = f"{place}: expectations[{at}]"
     known = registry.list_registered_expectation_implementations()
     if entry["type"] not in known:
         near = get_close_matches(entry["type"], known, n=1)
@@ -277,7 +285,7 @@ def _build(entry: dict[str, Any], at: int) -> Any:
             "Great Expectations knows no such expectation",
             where=where,
             found=entry["type"],
-            fix=f"did you mean {near[0]!r}?" if near else SUITE_FIX,
+            fix=f"did you mean {near[0]!r}?" if near else _fix(place),
         )
     meta = {**(entry.get("meta") or {}), "finetide_position": at}
     given = {key: value for key, value in entry.items() if key != "id"}
@@ -285,7 +293,7 @@ def _build(entry: dict[str, Any], at: int) -> Any:
         return ExpectationConfiguration(**{**given, "meta": meta}).to_domain_obj()
     except Exception as error:  # pydantic v1's errors, its own and TypeErrors: whatever it is, the entry is refused.
         raise DataError(
-            f"{entry['type']}: {_one_line(error)}", where=where, found=shown(entry.get("kwargs")), fix=SUITE_FIX
+            f"{entry['type']}: {_one_line(error)}", where=where, found=shown(entry.get("kwargs")), fix=_fix(place)
         ) from error
 
 

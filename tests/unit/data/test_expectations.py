@@ -153,6 +153,25 @@ def test_files_that_are_no_suite_are_refused(tmp_path: Path, content: str, messa
         read_suite(tmp_path / "suite.json")
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"name": "x", "expectations": [1]}'])
+def test_a_bad_suite_is_named_in_full_and_comes_from_git(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "data" / "mail" / "suite.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(DataError) as caught:
+        read_suite(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).endswith("or take it from git: git checkout data/mail/suite.json")
+
+
+def test_what_only_running_shows_names_the_file_in_full(tmp_path: Path) -> None:
+    path = tmp_path / "suite.json"
+    path.write_text(json.dumps(suite(expect("column_values_to_not_be_nul", column="text"))))
+    with pytest.raises(DataError) as caught:
+        run_suite(read_suite(path), rows("a"))
+    assert str(caught.value).startswith(f"{path}: expectations[0]: ")
+
+
 def test_the_check_of_a_suite_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "suite.json").write_text(json.dumps(suite(expect("a"), expect("b", "info"))))
     assert check_suite(tmp_path / "suite.json") == "2 expectations, 1 of them critical"
