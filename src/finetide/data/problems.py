@@ -11,7 +11,8 @@ SHOWN_ROWS = 20
 
 @dataclass
 class Problems:
-    """Collects what is wrong with lines of ``file``; ``what`` completes the sentence that begins with its name."""
+    """Collects what is wrong with lines, or members, of ``file``; ``what`` completes the sentence that begins with
+    its name."""
 
     file: str
     what: str
@@ -23,10 +24,11 @@ class Problems:
     def full(self) -> bool:
         return len(self.lines) >= SHOWN_ROWS
 
-    def add(self, line: int, message: str) -> None:
+    def add(self, line: int | None, message: str) -> None:
+        """Args: line: None where the message names the place, e.g. a member of a folder, which has no lines."""
         self.count += 1
         if not self.full:
-            self.lines.append(f"line {line}: {message}")
+            self.lines.append(message if line is None else f"line {line}: {message}")
 
     def error(self) -> DataError:
         more = f"\n  … and {self.count - len(self.lines)} more" if self.count > len(self.lines) else ""

@@ -46,7 +46,7 @@ def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
     """Path → member, by path, folders and clutter left out."""
     problems = Problems(name, "has members that are refused", fix="take them out of the archive, and pack it again")
     found: dict[str, zipfile.ZipInfo] = {}
-    for number, info in enumerate(archive.infolist(), start=1):
+    for info in archive.infolist():
         path = info.filename
         parts = PurePosixPath(path).parts
         if (
@@ -56,15 +56,15 @@ def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
         ):
             continue
         if escapes(path):
-            problems.add(number, f"{shown(path)} leads out of the archive")
+            problems.add(None, f"{shown(path)} leads out of the archive")
         elif stat.S_ISLNK(info.external_attr >> 16):
-            problems.add(number, f"{shown(path)} is a link")
+            problems.add(None, f"{shown(path)} is a link")
         elif info.flag_bits & 1:
-            problems.add(number, f"{shown(path)} is encrypted")
+            problems.add(None, f"{shown(path)} is encrypted")
         elif info.file_size > MAX_BYTES:
-            problems.add(number, f"{shown(path)} unpacks to {info.file_size:,} bytes")
+            problems.add(None, f"{shown(path)} unpacks to {info.file_size:,} bytes")
         elif path in found:
-            problems.add(number, f"{shown(path)} is there twice")
+            problems.add(None, f"{shown(path)} is there twice")
         else:
             found[path] = info
     problems.raise_if_any()
@@ -87,13 +87,13 @@ def _folders(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name
         name, "is no folder a label", fix=f"put every image into a folder named by its label, or add a {MANIFEST}"
     )
     strangers = [path for path in members if PurePosixPath(path).suffix.lower() not in SUFFIXES]
-    for place, path in enumerate(members, start=1):
+    for path in members:
         if path in strangers:
-            problems.add(place, f"{shown(path)} is no image ({', '.join(SUFFIXES)})")
+            problems.add(None, f"{shown(path)} is no image ({', '.join(SUFFIXES)})")
     skip = _shared_top(list(members))
-    for place, path in enumerate(members, start=1):
+    for path in members:
         if len(PurePosixPath(path).parts) - skip < 2:
-            problems.add(place, f"{shown(path)} lies in no label's folder")
+            problems.add(None, f"{shown(path)} lies in no label's folder")
     problems.raise_if_any()
     _refuse_half_splits(members, name, skip)
     split = _are_splits({PurePosixPath(path).parts[skip] for path in members}, list(members), skip)

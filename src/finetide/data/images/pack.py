@@ -52,14 +52,14 @@ def _below(folder: Path) -> Iterator[tuple[str, Path]]:
         str(folder), "cannot be packed", fix="rename such files, and put the files themselves where links are"
     )
     found = []
-    for number, path in enumerate(sorted(folder.rglob("*")), start=1):
+    for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if any(part.startswith(".") for part in inside.parts):
             continue
         if not is_utf8(inside.as_posix()):
-            problems.add(number, f"{shown(os.fsencode(inside).decode(errors='replace'))} has a name that is not UTF-8")
+            problems.add(None, f"{shown(os.fsencode(inside).decode(errors='replace'))} has a name that is not UTF-8")
         elif not path.resolve().is_relative_to(root):
-            problems.add(number, f"{shown(inside.as_posix())} is a link that leads out of the folder")
+            problems.add(None, f"{shown(inside.as_posix())} is a link that leads out of the folder")
         elif path.is_file():
             found.append((inside.as_posix(), path))
     problems.raise_if_any()

@@ -65,9 +65,9 @@ def read_squad(path: Path, name: str, encoding: str, group: str | None) -> Itera
                 context, question = _text(paragraph.get("context")), _text(asked.get("question"))
                 for text in (context, question):
                     if HALF_CHARACTER.search(text):
-                        problems.add(line, f"{place}: half a character (a lone surrogate) in {shown(text)!a}")
+                        problems.add(None, f"{place}: half a character (a lone surrogate) in {shown(text)!a}")
                     if len(text) > MAX_CHARACTERS:
-                        problems.add(line, f"{place}: {len(text):,} characters, more than {MAX_CHARACTERS:,}")
+                        problems.add(None, f"{place}: {len(text):,} characters, more than {MAX_CHARACTERS:,}")
                 given = asked.get("id")
                 title = _text(article.get("title")).strip() or None
                 yield Given(

@@ -207,17 +207,18 @@ ONE = encoded(picture("disc", 1))
 # Name of the file, its bytes → what the error says.
 REFUSED: dict[str, tuple[dict[str, bytes], tuple[str, ...]]] = {
     "a member that leads out": (
-        {"x.zip": zipped(**{"../disc/1.png": ONE})}, ("x.zip", "line 1: ../disc/1.png leads out", "take them out")
+        {"x.zip": zipped(**{"../disc/1.png": ONE})}, ("x.zip", ":\n  ../disc/1.png leads out", "take them out")
     ),
-    "an absolute member": ({"x.zip": zipped(**{"/disc/1.png": ONE})}, ("line 1", "leads out of the archive")),
-    "a link": ({"x.zip": linked()}, ("line 1: disc/1.png is a link", "take them out")),
+    "an absolute member": ({"x.zip": zipped(**{"/disc/1.png": ONE})}, (":\n  /disc/1.png leads out of the archive",)),
+    "a link": ({"x.zip": linked()}, (":\n  disc/1.png is a link", "take them out")),
     "half an archive": ({"x.zip": zipped(**{"disc/1.png": ONE})[:300]}, ("damaged zip file", "download the file")),
     "an empty archive": ({"x.zip": zipped()}, ("holds no image", "a folder a label")),
     "an image without a folder": (
-        {"x.zip": zipped(**{"disc/1.png": ONE, "2.png": ONE})}, ("2.png lies in no label's folder", "manifest.csv")
+        {"x.zip": zipped(**{"disc/1.png": ONE, "2.png": ONE})}, (":\n  2.png lies in no label's folder", "manifest.csv")
     ),
     "a letter among images": (
-        {"x.zip": zipped(**{"disc/1.png": ONE, "disc/notes.doc": b"x"})}, ("disc/notes.doc is no image", "folder named")
+        {"x.zip": zipped(**{"disc/1.png": ONE, "disc/notes.doc": b"x"})},
+        (":\n  disc/notes.doc is no image", "folder named"),
     ),
     "a manifest of images that are not there": (
         {"x.zip": zipped(**{"manifest.csv": b"image,label\na/1.png,disc\na/2.pgn,disc\n", "a/1.png": ONE,
