@@ -12,6 +12,8 @@ from finetide.errors import DataError
 
 # Western text in UTF-16 has half of its bytes NUL; other scripts less, and those are shown by line.
 NUL_SHARE = 0.25
+# How to say so, also before there is a params.yaml.
+UTF_16 = "ingest.encoding: utf-16 in params.yaml, or init --encoding utf-16"
 # The longest mark first: UTF-16's is the start of no other one that we read.
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
@@ -53,7 +55,7 @@ def decode(data: bytes, name: str, encoding: str) -> str:
         raise DataError(
             "is UTF-16 without a byte-order mark, it seems: from line 1 on, every other byte is NUL",
             where=name,
-            fix="save the file as UTF-8; or set ingest.encoding: utf-16 in params.yaml",
+            fix=f"save the file as UTF-8; or say what it is: {UTF_16}",
         )
     if "\0" in text:
         raise _nul_characters(text, name).error()
@@ -96,7 +98,7 @@ def _nul_characters(text: str, name: str) -> Problems:
     problems = Problems(
         name,
         "has NUL characters",
-        fix="take them out; or, if it is UTF-16 without a byte-order mark, set ingest.encoding: utf-16 in params.yaml",
+        fix=f"take them out; or, if it is UTF-16 without a byte-order mark, say so: {UTF_16}",
     )
     for line, content in enumerate(text.split("\n"), start=1):
         if "\0" in content:

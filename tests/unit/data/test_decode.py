@@ -67,7 +67,7 @@ def test_nul_characters_are_refused_with_the_likely_reason() -> None:
     with pytest.raises(DataError) as caught:
         decode(b"text\na\0b\0\n", "a.csv", "auto")
     assert "line 2: 2 NUL characters" in str(caught.value)
-    assert "UTF-16 without a byte-order mark, set ingest.encoding: utf-16" in str(caught.value)
+    assert "UTF-16 without a byte-order mark, say so: ingest.encoding: utf-16 in params.yaml" in str(caught.value)
 
 
 def test_utf16_without_a_mark_is_told_by_its_share_of_nul() -> None:
