@@ -9,6 +9,7 @@ from finetide.lifecycle import outputs, remote
 from finetide.lifecycle.conclude import Conclusion, conclude, training_needed
 from finetide.lifecycle.prepare import prepare, repin
 from finetide.pipeline import journal
+from finetide.pipeline.dvc import require_repository
 from finetide.pipeline.graph import Graph, ancestors, of_model, read
 from finetide.pipeline.run import StageRun, run_graph, worth_saying
 from finetide.registry.alias import read_alias
@@ -28,6 +29,7 @@ def nothing_to_do(root: Path, model: str) -> Conclusion | None:
 
     One question to DVC answers it, so that an idle schedule costs seconds.
     """
+    require_repository(root)
     prepare(root, model)
     found = conclude(root, model)
     settled = not found.new and found.outcome in ("promoted", "rejected", "not-needed", "postponed")
@@ -36,6 +38,7 @@ def nothing_to_do(root: Path, model: str) -> Conclusion | None:
 
 def run_model(root: Path, model: str, say: Say) -> Conclusion:
     """Take in what is new, run what is stale, conclude. Raises only for what no verdict file can say."""
+    require_repository(root)
     for line in prepare(root, model):
         say(f"{model}: {line}")
     graph = graph_of(root, model)

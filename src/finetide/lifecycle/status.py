@@ -26,7 +26,7 @@ from finetide.contracts.window import Window
 from finetide.files import sha256_file
 from finetide.lifecycle import outputs, waiting
 from finetide.pipeline import journal
-from finetide.pipeline.dvc import is_busy, run_started
+from finetide.pipeline.dvc import is_busy, require_repository, run_started
 from finetide.pipeline.graph import Graph, of_model, order, read
 from finetide.pipeline.run import changes
 from finetide.registry import history, ledger
@@ -39,7 +39,11 @@ Began = float | None
 
 
 def read_status(root: Path, models: Sequence[str]) -> Status:
-    """While a run is at work DVC cannot be asked: then the outcome is ``running`` and no stage is called stale."""
+    """While a run is at work DVC cannot be asked: then the outcome is ``running`` and no stage is called stale.
+
+    Raises: ProjectError outside a git repository, as a run does.
+    """
+    require_repository(root)
     busy = is_busy(root)
     began = run_started(root) if busy else None
     graph = None if busy else read(root)

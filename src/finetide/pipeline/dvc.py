@@ -196,6 +196,15 @@ def run_started(root: Path) -> float | None:
         return None if _take(stream) else os.fstat(stream.fileno()).st_mtime  # signed once, at its first line
 
 
+def require_repository(root: Path) -> None:
+    """Raises: ProjectError when no git repository is around ``root``: DVC would only say that it failed."""
+    if not any((folder / ".git").exists() for folder in (root, *root.resolve().parents)):
+        raise ProjectError(
+            "is not in a git repository", where=str(root), fix="bring the .git folder back (a clone of the project has "
+            "it): the ledger is in it; `git init` here is for a new project only",
+        )  # fmt: skip
+
+
 def call(root: Path, arguments: Sequence[str], *, on_line: Line | None = None, initialised: bool = True) -> Outcome:
     """Run ``dvc ARGUMENTS`` under the workspace lock; a failure is returned, not raised.
 

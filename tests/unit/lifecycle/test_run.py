@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from finetide.errors import ConfigError
+from finetide.errors import ConfigError, ProjectError
 from finetide.lifecycle import conclude, run
+from finetide.lifecycle.status import read_status
 from finetide.pipeline import dvc, journal
 from support.artifacts import Artifacts
 from support.project import edit_params
@@ -33,6 +35,24 @@ def test_a_description_of_no_label_is_refused_before_training(made: Artifacts, k
     assert said.startswith(f"params.yaml: evaluate.label_descriptions.{key}: the model has no such label\n  fix: ")
     assert said.endswith("labels: baggage, booking_change, cancel, complaint, delivery_status, invoice, login, refund")
     assert ("did you mean 'refund'? " in said) == (key == "refnd")
+
+
+def test_without_git_run_and_status_say_the_same(root: Path) -> None:
+    """The ledger is in the folder that is gone: a new repository would lose it."""
+    shutil.rmtree(root / ".git")
+    said = []
+    for look in (
+        lambda: run.run_model(root, MODEL, said.append),
+        lambda: run.nothing_to_do(root, MODEL),
+        lambda: read_status(root, [MODEL]),
+    ):
+        with pytest.raises(ProjectError) as caught:
+            look()
+        said.append(str(caught.value))
+    assert set(said) == {
+        f"{root}: is not in a git repository\n  fix: bring the .git folder back (a clone of the project has it): "
+        "the ledger is in it; `git init` here is for a new project only"
+    }
 
 
 def test_a_description_of_a_label_passes(made: Artifacts) -> None:
