@@ -12,7 +12,8 @@ FinetideError                      exit  meaning
 ├── IntegrityError                    6  bytes are not what their hash promised (bundle, ledger, store)
 └── MachineError                      7  the machine refused: disk full, no permission, no memory
 
-130 is Ctrl-C; any other exception is a bug of ours and ends with 1 and a traceback.
+130 is Ctrl-C, 141 a reader of the output that has gone (`finetide check | head -1`); any other exception is a bug of
+ours and ends with 1 and a traceback.
 """
 
 from __future__ import annotations

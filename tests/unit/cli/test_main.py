@@ -134,6 +134,19 @@ def test_the_module_runs(tmp_path: Path) -> None:
     assert done.stdout.startswith("finetide, version")
 
 
+@pytest.mark.parametrize("arguments", [["explain"], ["--help"], ["run", "--help"]])
+def test_when_nobody_reads_on_it_ends_quietly_with_141(arguments: list[str], tmp_path: Path) -> None:
+    import os
+    import subprocess
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "finetide", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_explain_shows_present_value_unit_and_readers(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(["explain", "train.batch_tokens"]) == 0
     said = capsys.readouterr().out.splitlines()
