@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from finetide.cli.shared import ExampleCommand, check_target, choose_models, find_project, note, one_of
+from finetide.cli.shared import ExampleCommand, check_parent, check_target, choose_models, find_project, note, one_of
 from finetide.errors import FinetideError, InputError, ProjectError, of_system
 
 
@@ -141,7 +141,8 @@ def report(model: str | None, output: Path | None, site: Path | None) -> None:
     if not journal.read(root, model) and outputs.ingest(root, model) is None:
         raise ProjectError("nothing was run yet", where=model, fix=f"finetide run {model}")
     target = output or root / ".finetide" / "reports" / f"{model}.html"
-    check_target(target)
+    if output is not None:
+        check_target(output)
     write_text(target, build(root, model))
     click.echo(f"report: {target}")
 
@@ -153,6 +154,7 @@ def _site(model: str | None, output: Path | None, folder: Path) -> None:
         raise InputError("names one page, and --site a folder of them", where="--output", fix="give one of the two")
     if folder.exists() and not folder.is_dir():
         raise InputError("is a file", where=str(folder), fix="--site takes the name of a folder")
+    check_parent(folder, "--site")
     root = find_project()
     for path in write(root, choose_models(root, model), folder):
         click.echo(f"written: {path}")

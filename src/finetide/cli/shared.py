@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -60,12 +61,23 @@ def one_of(word: str, known: Sequence[str]) -> str:
     return ", ".join(known) + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def check_target(path: Path) -> None:
+def check_target(path: Path, option: str = "--output") -> None:
     """Raises: InputError when a file cannot be written there, before any work is done for it."""
     if path.is_dir():
-        raise InputError("is a folder", where=str(path), fix="--output takes the name of a file")
+        raise InputError("is a folder", where=str(path), fix=f"{option} takes the name of a file")
     if path.exists() and not path.is_file():
-        raise InputError("is no regular file", where=str(path), fix="--output takes the name of a file")
+        raise InputError("is no regular file", where=str(path), fix=f"{option} takes the name of a file")
+    check_parent(path, option)
+
+
+def check_parent(path: Path, option: str) -> None:
+    """A folder that is not there was probably not meant: one is made by ``mkdir``, not by a slip of the keyboard.
+
+    Raises: InputError when the folder that ``path`` is to lie in is not there.
+    """
     for folder in path.parents:
         if folder.exists() and not folder.is_dir():
-            raise InputError("is a file, and --output wants a folder there", where=str(folder), fix="name another")
+            raise InputError(f"is a file, and {option} wants a folder there", where=str(folder), fix="name another")
+    if not path.parent.exists():
+        said = shlex.quote(str(path.parent))
+        raise InputError("no such folder", where=str(path.parent), fix=f"mkdir -p {said}; or correct {option}")
