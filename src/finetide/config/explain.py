@@ -77,9 +77,11 @@ def explain(key: str) -> list[Setting]:
 
     Raises: InputError naming near ones.
     """
-    plain = re.sub(r"\[\d*\]", "[]", re.sub(r"^models\.[^.]+\.?", "", key.strip()))
+    plain = re.sub(r"\[\d*\]|\.\d+(?=\.|$)", "[]", re.sub(r"^models\.[^.]+\.?", "", key.strip()))
     known = settings()
     found = [one for one in known if one.key == plain or one.key.startswith((f"{plain}.", f"{plain}[]"))]
+    bare = plain.replace("[]", "")  # nobody writes the brackets of a list
+    found = found or [one for one in known if f"{one.key.replace('[]', '')}.".startswith(f"{bare}.")]
     found = found or [one for one in known if plain and one.key.rpartition(".")[2] == plain]
     if found or not plain:
         return found or known

@@ -29,8 +29,16 @@ def test_a_section_shows_all_below_it() -> None:
     assert keys("") == [one.key for one in settings()]
 
 
-def test_an_item_of_a_list_is_found_by_any_index() -> None:
-    assert keys("models.mail.train.phases[1].learning_rate") == ["train.phases[].learning_rate"]
+@pytest.mark.parametrize("place", ["[1]", "[]", ".1", ""])
+def test_an_item_of_a_list_is_found_by_any_index_or_none(place: str) -> None:
+    assert keys(f"models.mail.train.phases{place}.learning_rate") == ["train.phases[].learning_rate"]
+    assert keys(f"train.phases{place}.duration.epochs") == ["train.phases[].duration.epochs"]
+
+
+@pytest.mark.parametrize("asked", ["train.phase.duration.epochs", "train.phases.duration.epoch", "train.phases.seed"])
+def test_what_is_no_setting_below_a_list_is_refused(asked: str) -> None:
+    with pytest.raises(InputError, match="no such setting"):
+        explain(asked)
 
 
 def test_a_typing_error_names_near_ones() -> None:
