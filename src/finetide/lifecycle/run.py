@@ -64,17 +64,18 @@ def _run_stages(root: Path, model: str, graph: Graph, stale: set[str], say: Say,
         said = outputs.sentence(root, model, name) if run.state != "failed" else run.error.split("\n")[0]
         say(f"  {mark} {name:<9} {run.seconds:6.1f} s  {run.state:<6}  {said}")
 
-    failing = False
+    failing, name = False, ""
 
     def start(stage: str) -> None:
-        nonlocal failing
-        failing = False
+        nonlocal failing, name
+        failing, name = False, stage.split("@")[0]
         say(f"  → {stage}{last_time(root, stage)}")
 
     def echo(line: str) -> None:
         nonlocal failing
         failing = failing or line.startswith("error: ")  # said once, in whole, by the closing line
-        if not failing and worth_saying(line):
+        again = line.strip() == outputs.sentence(root, model, name)  # the stage's last words: `done` says them
+        if not failing and not again and worth_saying(line):
             say(f"      {line}")
 
     before = run_graph(root, graph, on_stage=start, on_done=done, on_line=echo, only=to_gate, stale=stale)

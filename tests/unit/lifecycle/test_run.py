@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from finetide.errors import ConfigError, ProjectError
-from finetide.lifecycle import conclude, run
+from finetide.lifecycle import conclude, outputs, run
 from finetide.lifecycle.status import read_status
 from finetide.pipeline import dvc, journal
+from finetide.pipeline.run import StageRun
 from support.artifacts import Artifacts
 from support.project import edit_params
 from support.registry import MODEL
@@ -58,6 +59,36 @@ def test_without_git_run_and_status_say_the_same(root: Path) -> None:
 def test_a_description_of_a_label_passes(made: Artifacts) -> None:
     edit_params(made.root, lambda params: params["evaluate"]["label_descriptions"].update(refund="money"), MODEL)
     assert conclude.training_needed(made.root, MODEL) == (True, "no champion yet")
+
+
+def test_what_a_stage_says_last_is_said_once(made: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of shift and train the last line that they print is the sentence after their ✓."""
+    sentence = outputs.sentence(made.root, MODEL, "shift")
+    assert sentence
+    graph = {f"shift@{MODEL}": [], f"gate@{MODEL}": [f"shift@{MODEL}"]}
+
+    def shown(_root: Path, _graph: object, *, on_stage, on_line, on_done, **_: object) -> list[StageRun]:  # type: ignore[no-untyped-def]
+        on_stage(f"shift@{MODEL}")
+        for line in ("features of 400 rows", sentence, f"not {sentence}"):
+            on_line(line)
+        ran = StageRun(f"shift@{MODEL}", "ran", 1.0, 0, "", touched=True)
+        on_done(ran)
+        on_stage(f"gate@{MODEL}")
+        on_line(sentence)  # of another stage it is news
+        return [ran]
+
+    said: list[str] = []
+    monkeypatch.setattr(run, "run_graph", shown)
+    monkeypatch.setattr(run, "training_needed", lambda *_: (False, "harmless"))
+    monkeypatch.setattr(run, "conclude", lambda *_: conclude.Conclusion("not-needed", "harmless", 0, new=True))
+    run._run_stages(made.root, MODEL, graph, set(graph), said.append, [])
+    assert said[:4] == [
+        f"  → shift@{MODEL}",
+        "      features of 400 rows",
+        f"      not {sentence}",
+        f"  ✓ shift        1.0 s  ran     {sentence}",
+    ]
+    assert said[5] == f"      {sentence}"
 
 
 def test_where_nothing_changed_dvc_is_asked_for_its_graph_and_its_status_once_each(
