@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -139,6 +140,10 @@ def run_graph(
     return runs
 
 
+# DVC found the lock of a process that was killed, and took it away: our own line on the cut-off run says so.
+_FREED = re.compile(r"Process '.*' with \(Pid \d+\), in RWLock-file '.*' had been killed\.")
+
+
 def worth_saying(line: str) -> bool:
     """DVC's own housekeeping lines tell a person nothing."""
     noise = (
@@ -151,7 +156,7 @@ def worth_saying(line: str) -> bool:
         "git add",
     )
     hints = ("To enable auto staging", "dvc config core.autostage", "Stage '", "Data and pipelines are up to date")
-    return bool(line.strip()) and not line.strip().startswith(noise + hints)
+    return bool(line.strip()) and not line.strip().startswith(noise + hints) and not _FREED.search(line)
 
 
 def raise_failure(run: StageRun) -> None:
