@@ -79,7 +79,7 @@ def test_a_trainers_model_is_v1_and_then_tuned(tmp_path: Path, forks: Forks) -> 
     assert "its head stays as it is, nothing is trained for v1" in said
     assert "labels: 3 of the model, 3 of them in the data; later trainings start from it, head included" in said
     assert re.search(r"train.max_length: (32|64), ", said)
-    assert said.splitlines()[-1] == "next: cd project && finetide run"
+    assert said.splitlines()[-1].startswith("next: cd project && git add . && ")
     root = tmp_path / "project"
 
     def changed(params: Any) -> None:

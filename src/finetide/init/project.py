@@ -143,7 +143,7 @@ def _create(folder: Path, shown: str, wanted: Wanted) -> Iterator[str]:
             "describe them in params.yaml, evaluate.label_descriptions, e.g. "
             f"{{'{seen.labels[0]}': a phrase, '{seen.labels[1]}': a phrase}}"
         )
-    yield f"next: cd {shown} && finetide run"
+    yield f'next: cd {shown} && git add . && git commit -m "{wanted.name}: as init wrote it" && finetide run'
 
 
 def _splits(seen: Inspection) -> Iterator[str]:

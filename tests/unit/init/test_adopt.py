@@ -45,7 +45,8 @@ def test_the_project_pins_the_model_and_its_window_adopts(tmp_path: Path, run_di
     root = tmp_path / "project"
     said = list(create(root, wanted(run_dir, shop, adopted=True)))
     assert f"adopts {run_dir}: its head stays as it is, nothing is trained for v1" in said
-    assert said[-1] == f"next: cd {root} && finetide run"
+    assert said[-1].startswith(f"next: cd {root} && git add . && ")
+    assert said[-1].endswith(" && finetide run")
     model = read_yaml(root / "params.yaml")["models"]["mail"]
     assert model["base"]["source"] == f"path:{run_dir}"
     assert model["base"]["sha256"] == sha256_file(run_dir / "model.safetensors")

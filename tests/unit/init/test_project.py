@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from finetide.init.inspect import inspect
 from finetide.init.project import Wanted, create
 from support.messages import rows, write_csv
 from support.micro import micro_base
-from support.project import run
+from support.project import environment, run
 
 COLUMNS = ColumnParams(text="body", label="intent", split=None, group=None)
 
@@ -116,10 +118,17 @@ def test_a_relative_folder_with_a_space_leaves_nothing_else(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     said = list(create(Path("new one"), wanted(base, shop)))
-    assert said[-1] == "next: cd 'new one' && finetide run"
+    commit = 'git add . && git commit -m "mail: as init wrote it"'
+    assert said[-1] == f"next: cd 'new one' && {commit} && finetide run"
     assert sorted(path.name for path in (tmp_path / "new one").iterdir() if not path.name.startswith(".")) == [
         "README.md", "approvals", "data", "dvc.yaml", "finetide.lock", "params.yaml",
     ]  # fmt: skip
+    made = tmp_path / "new one"
+    done = subprocess.run(["sh", "-c", commit], cwd=made, env={**os.environ, **environment()}, check=False)
+    assert done.returncode == 0
+    assert run(made, "git", "status", "--porcelain").stdout == ""
+    assert "shop.csv.dvc" in run(made, "git", "ls-files").stdout
+    assert "http" not in (made / "README.md").read_text()
 
 
 def test_an_encoding_is_read_and_written_down(tmp_path: Path, base: Path) -> None:
