@@ -152,6 +152,21 @@ def test_links_between_pages_lead_somewhere() -> None:
                 assert (path.parent / target).exists(), f"{path.relative_to(DOCS)}: {target}"
 
 
+def test_a_reader_who_follows_links_comes_to_every_page() -> None:
+    """From README or the manual's first page; records and decisions are found through the navigation."""
+    seen: set[Path] = set()
+    waiting = [ROOT / "README.md", DOCS / "index.md"]
+    while waiting:
+        page = waiting.pop().resolve()
+        if page.suffix == ".md" and page.is_file() and page not in seen:
+            seen.add(page)
+            targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+            waiting += [page.parent / target for target in targets if not re.match(r"https?:", target)]
+    records = {"faults.md", "resumes.md", "million-rows.md", "benchmarks.md"}
+    pages = [path for path in PAGES if path.parent.name != "adr" and path.name not in records]
+    assert not [path.relative_to(DOCS).as_posix() for path in pages if path.resolve() not in seen]
+
+
 def test_every_console_block_can_be_read() -> None:
     """Also on the pages whose blocks do not run in a test: verbs and make targets exist."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
