@@ -13,7 +13,6 @@ from logging import ERROR
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from safetensors.torch import save_file
@@ -21,11 +20,9 @@ from torch import nn
 from transformers.utils import logging
 
 from finetide import adopted
-from finetide.base import IMAGES
 from finetide.contracts import pooler
 from finetide.errors import BaseModelError
 from finetide.files import write_json
-from finetide.images import decode, fit, spec_of, tensor
 from finetide.task import ModelSettings
 from finetide.tasks.weights import LABELS, WEIGHTS
 from finetide.text import encode, load_tokenizer
@@ -40,8 +37,6 @@ LOADERS = {
 TOKENIZER = "tokenizer.json"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 SAVE_TOKENIZER = "save the tokenizer that training used once more beside the weights: tokenizer.save_pretrained(FOLDER)"
-# Images that are compared with transformers' own processor, and how far a value may be off: no level of any pixel.
-PICTURES, PIXELS = 16, 1e-3
 # Texts that are compared with transformers' own tokenizer.
 COMPARED = 200
 
@@ -77,16 +72,6 @@ def convert_texts(weights: Path, folder: Path, texts: Sequence[str], settings: M
     check_tokens(weights, texts, settings.max_length)
     model = convert(weights, folder, task=task, labels=labels, preprocessing=TOKENIZER)
     return Original(model, ("input_ids", "attention_mask"), [labels.index(label) for label in settings.labels])
-
-
-def convert_images(
-    weights: Path, folder: Path, images: Sequence[bytes], settings: ModelSettings, *, task: str
-) -> Original:
-    """`convert` for a classifier of images. Args: images: encoded, as the rows have them."""
-    labels = adopted.labels_of(weights, settings.labels)
-    check_pixels(weights, images, settings.max_length)
-    model = convert(weights, folder, task=task, labels=labels, preprocessing=IMAGES)
-    return Original(model, ("pixel_values",), [labels.index(label) for label in settings.labels])
 
 
 def convert_reader(weights: Path, folder: Path, texts: Sequence[str], outputs: Sequence[str], longest: int) -> Original:
@@ -205,39 +190,4 @@ def check_tokens(weights: Path, texts: Sequence[str], limit: int) -> None:
                 f"(tokenizer_config.json): {json.dumps(text[:60], ensure_ascii=False)}",
                 where=str(weights / TOKENIZER), found=f"{other[:12]}, not {one[:12]}",
                 fix=SAVE_TOKENIZER,
-            )  # fmt: skip
-
-
-def check_pixels(weights: Path, images: Sequence[bytes], side: int) -> None:
-    """Raises: BaseModelError: transformers' own image processor makes other pixels of an image than ours does."""
-    some = [decode(one) for one in images[:PICTURES]]
-    if not some:
-        return
-    channels = int(adopted.read_config(weights).get("num_channels", 3))
-    spec = spec_of(json.loads((weights / IMAGES).read_text(encoding="utf-8")), side, channels)
-    some = [one.convert("L" if channels == 1 else "RGB") for one in some]
-    level = logging.get_verbosity()
-    logging.set_verbosity(ERROR)
-    try:
-        theirs: Any = transformers.AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-            weights, local_files_only=True, trust_remote_code=False, backend="pil"
-        )
-        found = [np.asarray(theirs(images=one, return_tensors="np")["pixel_values"][0]) for one in some]
-    except Exception as error:  # of a file that it does not know it raises all kinds
-        raise BaseModelError(
-            f"transformers cannot use its own image processor: {' '.join(str(error).split())[:200]}",
-            where=str(weights / IMAGES), fix="save the image processor that training used once more beside the weights",
-        ) from error  # fmt: skip
-    finally:
-        logging.set_verbosity(level)
-    for image, one in zip(some, found, strict=True):
-        ours = tensor(fit(image, spec)[None], spec)[0]
-        same = one.shape == ours.shape
-        if not same or float(np.abs(one - ours).max()) > PIXELS:
-            raise BaseModelError(
-                "transformers' own image processor makes other pixels of an image than Finetide does",
-                where=str(weights / IMAGES),
-                found=f"off by up to {np.abs(one - ours).max():.2g}" if same else f"{one.shape}, not {ours.shape}",
-                fix="its way to resize or crop is not known here exactly: bring the images to the model's size first, "
-                "or fine-tune with a processor that resizes to height and width",
             )  # fmt: skip

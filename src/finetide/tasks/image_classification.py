@@ -28,7 +28,7 @@ from finetide.files import sha256_bytes
 from finetide.images import SPEC_FILE, ImageError, Spec, spec_bytes, spec_of, square, tensor
 from finetide.seeding import generator
 from finetide.task import Anchors, Built, Examples, ExportSpec, ModelSettings, Objective, Preprocessing
-from finetide.tasks import adopted, heads, pooler
+from finetide.tasks import adopted_images, heads, pooler
 from finetide.tasks import weights as weights_of
 from finetide.tasks.augment import Augment
 from finetide.tasks.classification import Batch, OneLabel, targets_of
@@ -145,7 +145,7 @@ class ImageClassification(OneLabel):
 
     def adopt(self, weights: Path, folder: Path, rows: pd.DataFrame, settings: ModelSettings) -> nn.Module:
         images = [bytes(one) for one in rows.get("bytes", ())]
-        return adopted.convert_images(weights, folder, images, settings, task=self.name)
+        return adopted_images.convert_images(weights, folder, images, settings, task=self.name)
 
     def save(self, built: Built, folder: Path) -> None:
         weights_of.save(built, folder)

@@ -21,7 +21,7 @@ from finetide.engine.adopt import compare
 from finetide.engine.inference import predict
 from finetide.errors import BaseModelError
 from finetide.task import Built, ModelSettings
-from finetide.tasks.adopted import check_pixels
+from finetide.tasks.adopted_images import check_pixels
 from support.messages import rows as messages
 from support.tuned import IMAGES, NAMES, leave_behind, tuned_images, tuned_text
 
