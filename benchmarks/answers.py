@@ -31,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -238,8 +238,8 @@ def call(kind: str, seed: int, limit: int | None, epochs: int, rate: float | Non
     return found
 
 
-def arrivals(work: Path) -> dict[str, Any]:
-    """By target: what shift said, and F1 of both models on both sides."""
+def arrivals(work: Path, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Name of a target, what shift said, and F1 of both models on both sides."""
     from finetide.contracts.judge import JudgeVerdict
 
     def finetide(folder: Path, *words: str) -> None:
@@ -259,8 +259,7 @@ def arrivals(work: Path) -> dict[str, Any]:
             "--id", "id", "--split-col", "split",
         )  # fmt: skip
         finetide(base, "run")
-    found = {}
-    for name, file in ARRIVING.items():
+    for name, file in ((name, ARRIVING[name]) for name in names):
         home = work / name
         if not (home / "finished").exists():
             shutil.rmtree(home, ignore_errors=True)
@@ -279,13 +278,12 @@ def arrivals(work: Path) -> dict[str, Any]:
         shift = json.loads((out / "shift" / "shift.json").read_text())
         verdict = JudgeVerdict.read(out / "judge" / "judge.json")
         slices = {one.slice: one for one in verdict.slices if one.slice.startswith("role:")}
-        found[name] = {
+        yield name, {
             "verdict": shift["verdict"], "sentence": shift["sentence"], "judge": verdict.verdict,
             "reason": verdict.reason,
             "f1": {role: [one.champion, one.challenger, one.difference, one.low, one.high, one.rows]
                    for role, one in slices.items()},
         }  # fmt: skip
-    return found
 
 
 def page(found: dict[str, Any]) -> str:
@@ -352,6 +350,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--incoming", action="store_true", help="run what arrives from elsewhere, and nothing else")
+    parser.add_argument(
+        "--targets", default=",".join(ARRIVING), help="of --incoming, with commas between"
+    )
     parser.add_argument("--work", type=Path, help="a folder to keep its projects in; default: a temporary one")
     asked = parser.parse_args()
     if not SQUAD.exists():
@@ -366,9 +367,10 @@ def main() -> None:
         return
     if asked.incoming:
         with tempfile.TemporaryDirectory() as scratch:
-            made = arrivals((asked.work or Path(scratch)).resolve())
-        ARRIVALS.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-        print(json.dumps(made, indent=1))
+            for name, one in arrivals((asked.work or Path(scratch)).resolve(), asked.targets.split(",")):
+                known = json.loads(ARRIVALS.read_text()) if ARRIVALS.exists() else {}
+                ARRIVALS.write_text(json.dumps({**known, name: one}, indent=1) + "\n", encoding="utf-8")
+                print(name, json.dumps(one, indent=1), flush=True)
         return
     swept = {rate: call("transformers", 17, asked.rows, 1, rate)["validation"] for rate in SWEEP}
     print(f"validation F1 after one epoch by rate: {swept}", flush=True)
