@@ -350,9 +350,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--incoming", action="store_true", help="run what arrives from elsewhere, and nothing else")
-    parser.add_argument(
-        "--targets", default=",".join(ARRIVING), help="of --incoming, with commas between"
-    )
+    parser.add_argument("--targets", default=",".join(ARRIVING), help="of --incoming, with commas between")
     parser.add_argument("--work", type=Path, help="a folder to keep its projects in; default: a temporary one")
     asked = parser.parse_args()
     if not SQUAD.exists():

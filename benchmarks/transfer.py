@@ -229,7 +229,7 @@ def page() -> str:
             f"| {100 * tuned.mean():.1f} | {100 * scratch.mean():.1f} "
             f"| {100 * between.value:+.1f} [{100 * between.low:+.1f}, {100 * between.high:+.1f}] "
             f"| {spent[0]:.0f}, {spent[1]:.0f} "
-            f"| {', '.join(f'{statistics.mean(found):.3f}' for found in areas) if all(areas) else '–'} |"
+            f"| {', '.join(f'{statistics.mean(found):.3f}' for found in areas) if all(areas) else ''} |"
         )
     return "\n".join([*text, ""])
 
