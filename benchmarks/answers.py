@@ -32,6 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import peers
 from peers import PACKAGE, Clock
 
 ROOT = Path(__file__).parents[1]
@@ -226,16 +228,7 @@ def lexical(limit: int | None) -> dict[str, float]:
     return graded(guesses(asked_of(test), some_without=False)["lexical"], test)
 
 
-def call(kind: str, seed: int, limit: int | None, epochs: int, rate: float | None = None) -> dict[str, Any]:
-    """In a process of its own."""
-    command = [sys.executable, __file__, "--one", kind, "--seed", str(seed), "--epochs", str(epochs)]
-    command += ["--rows", str(limit)] if limit else []
-    command += ["--rate", str(rate)] if rate else []
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ})
-    if done.returncode != 0:
-        raise SystemExit(f"{kind} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+call = partial(peers.call, script=__file__)
 
 
 def arrivals(work: Path, names: Sequence[str]) -> Iterator[tuple[str, Any]]:

@@ -287,8 +287,11 @@ def one(kind: str, seed: int, limit: int | None, epochs: int, rate: float | None
     print(json.dumps({**found, "peak_mib": memory, "precision": precision, "matmul_gflops": peak(precision)}))
 
 
-def call(kind: str, seed: int, limit: int | None, epochs: int, rate: float | None = None) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", kind, "--seed", str(seed), "--epochs", str(epochs)]
+def call(
+    kind: str, seed: int, limit: int | None, epochs: int, rate: float | None = None, *, script: str = __file__
+) -> dict[str, Any]:
+    """One run in a process of its own."""
+    command = [sys.executable, script, "--one", kind, "--seed", str(seed), "--epochs", str(epochs)]
     command += ["--rows", str(limit)] if limit else []
     command += ["--rate", str(rate)] if rate else []
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ})
