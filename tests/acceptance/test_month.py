@@ -140,10 +140,11 @@ def play(month: Month) -> None:
 
 
 @pytest.fixture(scope="module")
-def month(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Month:
+def month(tmp_path_factory: pytest.TempPathFactory) -> Month:
     """Played once, for all tests here."""
-    played = Month(forks, project(tmp_path_factory.mktemp("month")))
-    play(played)
+    with Forks(module="support.scheduled") as forks:
+        played = Month(forks, project(tmp_path_factory.mktemp("month")))
+        play(played)
     return played
 
 

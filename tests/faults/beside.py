@@ -103,7 +103,7 @@ def play(folder: Path, runs: int) -> Found:
     """Args: runs: of both models together."""
     root, found = two_models(folder / "made"), Found()
     looks = Looks(root, found)
-    with Forks() as forks:
+    with Forks(module="support.scheduled") as forks:
         looks.start()
         try:
             for number in tqdm(range(runs // 2), desc="rounds", file=sys.stderr):
@@ -132,7 +132,7 @@ def _round(forks: Forks, root: Path, folder: Path, number: int, found: Found) ->
         log.unlink(missing_ok=True)
         env = {**environment(), NOW: now}
         arguments = [model, str(root), "schedule"]
-        pids[model] = forks.start(root, arguments, log, env, entry="support.scheduled:train")
+        pids[model] = forks.start(root, arguments, log, env, entry="train")
     for model, pid in pids.items():
         code = forks.wait(pid, 600)
         said = (folder / f"{model}.log").read_text(encoding="utf-8", errors="replace")

@@ -32,7 +32,7 @@ from typing import Any
 import psutil
 
 PR_SET_NAME = 15
-COMMAND_LINE = "finetide.cli.main:main"
+COMMAND_LINE = "finetide.cli.main"
 MODULES = (
     "torch", "transformers", "accelerate", "great_expectations", "onnx", "onnxruntime", "onnxscript", "pandas",
     "pyarrow.parquet", "sklearn.linear_model", "scipy.stats", "matplotlib.pyplot", "tokenizers", "safetensors.torch",
@@ -116,9 +116,11 @@ class Forks:
     A process of its own, because `warm` changes modules, and a fork is only safe with one thread.
     """
 
-    def __init__(self, hooks: str = "") -> None:
-        """Args: hooks: module whose ``on_start(role)`` every forked process calls first."""
-        self._hooks = hooks
+    def __init__(self, hooks: str = "", module: str = COMMAND_LINE) -> None:
+        """Args: hooks: module whose ``on_start(role)`` every forked process calls first. module: where `start` finds
+        its functions; one for all, since what its import sets up (Prefect: logging) every later process inherits.
+        """
+        self._hooks, self._module = hooks, module
 
     def __enter__(self) -> Forks:
         tests = Path(__file__).parents[1]
@@ -126,7 +128,7 @@ class Forks:
         path = [str(tests.parent / "src"), str(tests), os.environ.get("PYTHONPATH", "")]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **QUIET}
         self._server = subprocess.Popen(
-            [sys.executable, "-c", f"from support.forked import serve; serve({self._hooks!r})"],
+            [sys.executable, "-c", f"from support.forked import serve; serve({self._hooks!r}, {self._module!r})"],
             env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._ask({"ask": "ready"})
@@ -141,12 +143,12 @@ class Forks:
 
     def start(
         self, root: Path, arguments: Sequence[str], log: Path, env: Mapping[str, str], *, uid: int = -1,
-        entry: str = COMMAND_LINE,
+        entry: str = "main",
     ) -> int:  # fmt: skip
         """Start ``finetide ARGUMENTS`` in ``root``; what it prints goes to ``log``. Returns its pid.
 
-        Args: uid: the user it runs as; -1: as this one. entry: ``module:function``, given the arguments in place of
-            the command line's own; its module is imported before the fork.
+        Args: uid: the user it runs as; -1: as this one. entry: the function of the module that is
+            given the arguments.
         """
         question = {"ask": "start", "root": str(root), "arguments": list(arguments), "log": str(log), "entry": entry}
         return int(self._ask({**question, "env": {**env, **QUIET}, "uid": uid})["pid"])
@@ -160,7 +162,7 @@ class Forks:
 
     def call(
         self, root: Path, arguments: Sequence[str], log: Path, env: Mapping[str, str], *, seconds: float = 300,
-        uid: int = -1, entry: str = COMMAND_LINE,
+        uid: int = -1, entry: str = "main",
     ) -> Ended:  # fmt: skip
         """`start` and `wait`."""
         log.unlink(missing_ok=True)
@@ -179,27 +181,25 @@ class Forks:
         return answer
 
 
-def serve(hooks: str) -> None:
+def serve(hooks: str, module: str) -> None:
     """The process behind `Forks`: one JSON line in, one out."""
     asking, answering = sys.stdin, os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever prints while it is imported must not answer
     warm()
+    entries = import_module(module)
     if hooks:
         on_start.append(import_module(hooks).on_start)
     for line in asking:
         question = json.loads(line)
         answer: dict[str, Any] = {}
         if question["ask"] == "start":
-            answer["pid"] = _start(question)
+            answer["pid"] = _start(question, getattr(entries, question["entry"]))
         elif question["ask"] == "wait":
             answer["code"] = _wait(question["pid"], question["seconds"])
         print(json.dumps(answer), file=answering, flush=True)
 
 
-def _start(question: dict[str, Any]) -> int:
-    module, _, name = question["entry"].partition(":")
-    main = getattr(import_module(module), name)
-
+def _start(question: dict[str, Any], entry: Callable[[list[str]], object]) -> int:
     def child() -> int:
         os.setsid()
         redirect_to(Path(question["log"]))
@@ -207,7 +207,7 @@ def _start(question: dict[str, Any]) -> int:
             os.setgroups([])
             os.setgid(question["uid"])
             os.setuid(question["uid"])
-        main(question["arguments"])
+        entry(question["arguments"])
         return 0
 
     return fork("run", Path(question["root"]), question["env"], child)

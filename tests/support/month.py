@@ -152,7 +152,7 @@ class Month:
         self, at: datetime, entry: str, arguments: list[str], folder: Path, more: dict[str, str] | None = None
     ) -> Any:
         env = {**environment(), NOW: at.isoformat(timespec="seconds"), **(more or {})}
-        return self.forks.call(folder, arguments, self.home.parent / "log", env, entry=f"support.scheduled:{entry}")
+        return self.forks.call(folder, arguments, self.home.parent / "log", env, entry=entry)
 
     def _write(self, at: datetime, entry: str, name: str, message: str) -> None:
         """A line of the table, unless nothing was done and the run says what the one before said."""

@@ -155,7 +155,7 @@ def _server(root: Path, before: Running | None, port: int | None, say: Say, *, s
 def _start_server(root: Path, ours: Running | None, port: int, url: URL | None, sealed: bool, say: Say) -> Running:
     """Args: ours: the record of the last server of ours. url: its Postgres; None is SQLite. sealed: see `Running`."""
     api, log = f"http://127.0.0.1:{port}/api", environment.folder(root) / "server.log"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "finetide_flows.server", "--host", "127.0.0.1", "--port", str(port)]
     secret = url.render_as_string(hide_password=False) if url is not None else None
     record = processes.start(command, cwd=root, env=environment.of_server(root, api, secret, sealed=sealed), log=log)
     # Written before it is healthy, so that `down` finds it whatever happens next.
