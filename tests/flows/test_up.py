@@ -54,8 +54,12 @@ class Machine:
         found: list[dict[str, Any]] = self.ask("/flow_runs/filter", wanted) or []
         return [one for one in found if one["start_time"]]
 
+    @property
+    def dashboard(self) -> str:
+        return self.running.api.removesuffix("/api")
+
     def page(self, flow_run: dict[str, Any]) -> str:
-        return f"{self.running.api.removesuffix('/api')}/runs/flow-run/{flow_run['id']}"
+        return f"{self.dashboard}/runs/flow-run/{flow_run['id']}"
 
     def events(self) -> list[str]:
         return [entry.event for entry in ledger.read(self.root, MODEL)]
@@ -144,6 +148,8 @@ def test_a_dropped_file_leads_to_a_promotion_and_nobody_touches_anything(machine
               "history", "report")  # fmt: skip
     assert {f"{MODEL}-{name}" for name in wanted} <= keys
     take(machine.page(promoted), "scheduled-run")
+    take(machine.page(promoted), "scheduled-artifacts", clicks=["Artifacts"])
+    take(f"{machine.dashboard}/artifacts/key/{MODEL}-training", "scheduled-training")
 
 
 def test_the_checkout_learns_of_it_with_its_own_next_run_and_trains_nothing(machine: Machine) -> None:
@@ -194,7 +200,7 @@ def test_a_halted_run_waits_and_the_command_line_lets_it_go_on(machine: Machine)
     asked = halted(machine, "unlabelled.csv", 5)
     assert asked["name"] == f"{MODEL}: waits for a person"
     assert "waiting    " in finetide(machine.root, "status").stdout
-    take(machine.page(asked), "approval-wanted")
+    take(machine.page(asked), "approval-form", clicks=["Resume"])
     said = finetide(machine.root, "approve", MODEL, "--why", "new bank, labels follow", "--who", "ann").stdout
     assert "the waiting run goes on: " in said
     ended = machine.until(
