@@ -125,6 +125,7 @@ def page(found: dict[str, Any]) -> str:
     w, b = found["watched"], found["back"]
     middle = {name: statistics.median(values) for name, values in w.items()}
     overhead = statistics.median(flow - plain for flow, plain in zip(w["flow"], w["dvc repro"], strict=True))
+    prefect = statistics.median(flow - run for flow, run in zip(w["flow"], w["finetide run"], strict=True))
     idle = statistics.median(again - start for again, start in zip(w["idle"], w["start"], strict=True))
     wrong = len({one.split(":")[0] for one in b["wrong"]})
     lines = [
@@ -137,6 +138,7 @@ def page(found: dict[str, Any]) -> str:
         f"| the same as a flow, with promotion and report | {middle['flow']:.1f} |",
         f"| `finetide run`, with promotion and report | {middle['finetide run']:.1f} |",
         f"| the flow over `dvc repro` (at most {LIMIT_WATCHED:g} wanted) | {overhead:+.1f} |",
+        f"| of it, over `finetide run`, which promotes and reports as well | {prefect:+.1f} |",
         f"| the flow where nothing changed | {middle['idle']:.1f} |",
         f"| of it, to start Python and import the flow | {middle['start']:.1f} |",
         f"| the rest (at most {LIMIT_IDLE:g} wanted) | {idle:.1f} |",

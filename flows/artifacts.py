@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from finetide.files import write_text
 from finetide.lifecycle import outputs, waiting
 from finetide.pipeline import journal
 from finetide.registry import ledger
+from finetide.stages.gate import objections
 
 CARD_LIMIT = 200_000
 HISTORY_LIMIT = 200
@@ -36,7 +37,8 @@ def verdict_rows(root: Path, model: str) -> list[dict[str, Any]]:
         sentence = outputs.sentence(root, model, stage)
         word, _, why = sentence.partition(": ")
         if sentence:
-            rows.append({"stage": stage, "verdict": word if why else "done", "why": why or sentence})
+            said = bool(why) and " " not in word  # a sentence without a verdict may have a colon further on
+            rows.append({"stage": stage, "verdict": word if said else "done", "why": why if said else sentence})
     return rows
 
 
@@ -153,23 +155,64 @@ def history_rows(root: Path, model: str) -> list[dict[str, Any]]:
 
 
 def question(root: Path, model: str, reason: str) -> str:
-    """What a person reads above the form: what is asked, the verdicts, what it has cost, what a yes does."""
+    """What a person reads above the form: what is asked, the shift plot, the verdicts, what a yes does and costs.
+
+    Lists, no tables: the form is narrow, and a table would hide the reasons beside it.
+    """
     asked = waiting.standing(root, model)
-    promotion = asked is not None and asked.about == "promotion"
-    rows = [row for row in verdict_rows(root, model) if promotion or row["stage"] in BEFORE_GATE]
-    parts = [f"**{model}: {'a challenger waits' if promotion else 'halted'}.** {_cell(reason)}", _markdown(rows)]
-    if promotion:
-        parts += [_markdown(judge_rows(root, model)), f"Cost: {cost(root, model)}."]
-        parts.append("Approving puts exactly this challenger into service; rejecting leaves what is there.")
+    if asked is not None and asked.about == "promotion":
+        parts = [
+            f"**{model}: a challenger waits.** {_cell(reason)}",
+            _bullets(_against(row) for row in judge_rows(root, model)),
+            "**approve** puts exactly this challenger into service; **reject** leaves what is there. It cost "
+            f"{cost(root, model)}.",
+            _plot(root, model),
+            _bullets(_said(row) for row in verdict_rows(root, model)),
+        ]
     else:
-        parts.append("Approving lets exactly these verdicts pass: the model is trained, and judged as always.")
-        if said := cost(root, model, ("train", "evaluate", "export", "judge")):
-            parts.append(f"Last time that cost {said}.")
-    parts.append(
-        f"The shift plot is among the artifacts ({model}-shift). The same from a terminal: "
-        f'`finetide approve {model} --why "…"`, or `finetide reject`.'
-    )
-    return "\n\n".join(parts)
+        again = cost(root, model, ("train", "evaluate", "export", "judge"))
+        parts = [
+            f"**{model}: halted**, nothing was trained.",
+            _bullets(_objections(root, model)) or _cell(reason),
+            "**approve** lets exactly these verdicts pass: the model is trained, and judged as always"
+            f"{f'; last time that cost {again}' if again else ''}. **reject** keeps these rows out.",
+            _plot(root, model),
+            _bullets(_said(row) for row in verdict_rows(root, model) if row["stage"] in BEFORE_GATE),
+        ]
+    parts.append(f'The same from a terminal: `finetide approve {model} --why "…"`, or `finetide reject`.')
+    return "\n\n".join(part for part in parts if part)
+
+
+def _objections(root: Path, model: str) -> list[str]:
+    """Why the gate is shut, as it says itself."""
+    quality, leakage, shift = outputs.quality(root, model), outputs.leakage(root, model), outputs.shift(root, model)
+    return objections(quality, leakage, shift) if quality and leakage and shift else []
+
+
+def _plot(root: Path, model: str) -> str:
+    """The plot inside the text, for a dashboard may not reach our files; empty where there is none."""
+    plot = outputs.path_of(root, model, "shift", "shift.png")
+    return f"![what came in, against what the model knows]({_inline(plot)})" if plot.exists() else ""
+
+
+def _inline(image: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}"
+
+
+def _said(row: dict[str, Any]) -> str:
+    verdict = "" if row["verdict"] == "done" else f"**{row['verdict']}**, "
+    return f"{row['stage']}: {verdict}{row['why']}"
+
+
+def _against(row: dict[str, Any]) -> str:
+    """A slice of the challenger against the champion."""
+    beside = f" against {row['champion']}, {row['difference']}" if row["champion"] else ""
+    passed = "passed" if row["passed"] == "yes" else "**NOT passed**"
+    return f"{row['slice']}, {row['rows']} rows: {row['challenger']}{beside}; {passed}"
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_cell(line)}" for line in lines)
 
 
 def cost(root: Path, model: str, stages: Sequence[str] = outputs.STAGES) -> str:
@@ -179,13 +222,6 @@ def cost(root: Path, model: str, stages: Sequence[str] = outputs.STAGES) -> str:
         return ""
     dearest = sorted(took.items(), key=lambda item: -item[1])[:3]
     return f"{sum(took.values()):.0f} s ({', '.join(f'{stage} {seconds:.0f} s' for stage, seconds in dearest)})"
-
-
-def _markdown(rows: Sequence[dict[str, Any]]) -> str:
-    if not rows:
-        return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join(f"| {' | '.join(_cell(str(cell)).replace('|', '/') for cell in line)} |" for line in lines)
 
 
 def _cell(text: str) -> str:
@@ -210,10 +246,9 @@ def after_stage(root: Path, model: str, stage: str) -> None:
     if stage == "shift":
         plot = outputs.path_of(root, model, "shift", "shift.png")
         if plot.exists():
-            data = base64.b64encode(plot.read_bytes()).decode()
             publish(
                 create_image_artifact,
-                image_url=f"data:image/png;base64,{data}",
+                image_url=_inline(plot),
                 key=f"{model}-shift",
                 description=outputs.sentence(root, model, "shift"),
             )

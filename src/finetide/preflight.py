@@ -21,6 +21,7 @@ from finetide.files import sha256_file
 from finetide.pipeline import codelock, s3
 from finetide.registry import ledger, store
 from finetide.registry.alias import read_alias
+from finetide.registry.git import no_repository
 
 MIN_FREE_BYTES = 2 << 30
 AnyParams = ModelParams | ImageModelParams | QuestionModelParams
@@ -63,8 +64,12 @@ def examine(root: Path, model: str | None) -> Iterator[Result]:
 
 def _examine_model(root: Path, name: str) -> Iterator[Result]:
     params = check(read_yaml(root / PARAMS_FILE), Params, file=PARAMS_FILE).models[name]
-    yield _try(f"{name}: base model", lambda: _base(root, name, params))
-    yield _try(f"{name}: layers", lambda: _layers(root, name, params))
+    found = _try(f"{name}: base model", lambda: _base(root, name, params))
+    yield found
+    if found.mark is Mark.FAILED:
+        yield Result(Mark.SKIPPED, f"{name}: layers", "the base model must be right first")
+    else:
+        yield _try(f"{name}: layers", lambda: _layers(root, name, params))
     yield _try(f"{name}: suite", lambda: check_suite(root / stage_files(root, "validate", name).deps["suite.json"]))
     yield _try(f"{name}: window", lambda: _window(root, name))
     yield _try(f"{name}: approvals", lambda: _approvals(root, name))
@@ -88,7 +93,7 @@ def _git(root: Path) -> str:
     except FileNotFoundError as error:
         raise ProjectError("git is not installed", fix="install git") from error
     except subprocess.CalledProcessError as error:
-        raise ProjectError("is not inside a git repository", where=str(root), fix="run `git init`") from error
+        raise no_repository(root) from error
     return done.stdout.strip()
 
 

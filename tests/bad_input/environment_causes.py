@@ -156,7 +156,7 @@ CAUSES = [
     Cause("no tool", "status without a git repository", ("status",), removed(".git"), 2,
           ("{root}", "is not in a git repository", "bring the .git folder back", "the ledger is in it")),
     Cause("no tool", "check without a git repository", ("check",), removed(".git"), 2,
-          ("✗ git: {root}: is not inside a git repository", "git init")),
+          ("✗ git: {root}: is not in a git repository", "bring the .git folder back")),
     Cause("no tool", "DVC's settings are torn", RUN, broken_dvc_config, 5, ("{root}", "`dvc ", "failed", "config")),
     Cause("no tool", "the data are neither here nor in DVC's cache", RUN,
           removed(".dvc/cache", f"data/{MODEL}/raw/shop.csv"), 5,

@@ -193,6 +193,9 @@ ALIASES = [
     Cause("alias", "ahead of the ledger", RUN, edited(ALIAS, lambda d: d.update(entry=7)), 6,
           ("{root}/serving/mail/champion.json", "names entry 7 of a ledger that has 1", "git fetch --tags"),
           start="trained"),
+    Cause("alias", "ahead of the ledger, met by a question", ("status",), edited(ALIAS, lambda d: d.update(entry=7)), 6,
+          ("{root}/serving/mail/champion.json", "names entry 7 of a ledger that has 1", "git fetch --tags"),
+          start="trained"),
 ]  # fmt: skip
 GRAPH = [
     Cause("finetide.lock", "torn, met by a stage alone", ("stage", "judge", MODEL), torn("finetide.lock"), 2,

@@ -148,11 +148,11 @@ def test_it_suspends_and_shows_what_is_to_be_decided(stage: Stage) -> None:
     (notice,) = stage.told
     assert notice.subject == f"{MODEL}: a person is asked, what is in service stays until then"
     assert f"why:   {REASON}\n       unanswered, the run ends after 72 hours\n" in notice.body
-    assert stage.shown.startswith(f"**{MODEL}: a challenger waits.** {REASON}\n\n| stage | verdict | why |\n")
+    assert stage.shown.startswith(f"**{MODEL}: a challenger waits.** {REASON}\n\n- all, ")
     for part in (
-        "\n| shift | adapt | Incoming rows can be told from reference rows",
-        "\n| slice | rows | challenger | champion | difference | passed | why |\n",
-        "\n\nCost: 41 s (train 41 s).\n\nApproving puts exactly this challenger into service;",
+        "\n- shift: **adapt**, Incoming rows can be told from reference rows",
+        "\n\n**approve** puts exactly this challenger into service; **reject** leaves what is there. It cost 41 s "
+        "(train 41 s).\n\n",
         f'The same from a terminal: `finetide approve {MODEL} --why "…"`, or `finetide reject`.',
     ):
         assert part in stage.shown

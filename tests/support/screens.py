@@ -21,11 +21,11 @@ from websockets.sync.connection import Connection
 SIZE = (1440, 1000)
 PAGE_SECONDS = 60.0
 SETTLE_SECONDS = 8.0
-# The first visible one with this very text.
+# The innermost visible one with this very text: tabs are list items here, and buttons hold a span.
 CLICK = """
 (() => {
-  const found = [...document.querySelectorAll('button, a, [role=tab], [role=menuitem]')].find(
-    one => one.textContent.trim() === %s && one.offsetParent !== null)
+  const found = [...document.querySelectorAll('body *')].filter(
+    one => one.textContent.trim() === %s && one.offsetParent !== null).pop()
   if (found) found.click()
   return Boolean(found)
 })()
@@ -43,7 +43,7 @@ def take(url: str, name: str, *, size: tuple[int, int] = SIZE, clicks: Sequence[
         return None
     path = Path(folder).resolve() / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="ft-screens-") as profile:
+    with tempfile.TemporaryDirectory(prefix="ft-screens-", ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(_command(Path(profile), size), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             with connect(_page(Path(profile)), max_size=None, compression=None) as page:

@@ -29,7 +29,7 @@ from finetide.pipeline import journal
 from finetide.pipeline.dvc import is_busy, require_repository, run_started
 from finetide.pipeline.graph import Graph, of_model, order, read
 from finetide.pipeline.run import changes
-from finetide.registry import history, ledger
+from finetide.registry import history, ledger, service
 from finetide.registry.alias import read_alias
 from finetide.registry.window import window_path
 from finetide.report.words import BASELINE_NAMES, ROLE_NAMES
@@ -41,7 +41,7 @@ Began = float | None
 def read_status(root: Path, models: Sequence[str]) -> Status:
     """While a run is at work DVC cannot be asked: then the outcome is ``running`` and no stage is called stale.
 
-    Raises: ProjectError outside a git repository, as a run does.
+    Raises: ProjectError outside a git repository, IntegrityError where ledger and alias contradict, as a run does.
     """
     require_repository(root)
     busy = is_busy(root)
@@ -57,6 +57,8 @@ def read_status(root: Path, models: Sequence[str]) -> Status:
 def _of_model(root: Path, model: str, graph: Graph | None, began: Began) -> ModelStatus:
     stages = _stages(root, model, graph, began)
     champion = read_alias(root, model)
+    if champion is not None:
+        service.check_alias(root, model, champion, ledger.read(root, model))
     metrics, parity = outputs.metrics(root, model), outputs.parity(root, model)
     quality, shift, judge = outputs.quality(root, model), outputs.shift(root, model), outputs.judge(root, model)
     labels = outputs.label_issues(root, model)

@@ -29,6 +29,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from finetide.errors import BusyError, FinetideError, MachineError, ProjectError, ToolError, number_in, refused
+from finetide.registry.git import no_repository
 
 PR_SET_PDEATHSIG = 1
 ORPHANED = 143
@@ -199,10 +200,7 @@ def run_started(root: Path) -> float | None:
 def require_repository(root: Path) -> None:
     """Raises: ProjectError when no git repository is around ``root``: DVC would only say that it failed."""
     if not any((folder / ".git").exists() for folder in (root, *root.resolve().parents)):
-        raise ProjectError(
-            "is not in a git repository", where=str(root), fix="bring the .git folder back (a clone of the project has "
-            "it): the ledger is in it; `git init` here is for a new project only",
-        )  # fmt: skip
+        raise no_repository(root)
 
 
 def call(root: Path, arguments: Sequence[str], *, on_line: Line | None = None, initialised: bool = True) -> Outcome:

@@ -108,6 +108,14 @@ def _git_above(folder: Path) -> Path | None:
     return next((path / ".git" for path in (folder, *folder.resolve().parents) if (path / ".git").exists()), None)
 
 
+def no_repository(folder: Path) -> ProjectError:
+    """What to say where no ``.git`` is: a new one would forget what was in service."""
+    return ProjectError(
+        "is not in a git repository", where=str(folder), fix="bring the .git folder back (a clone of the project has "
+        "it): the ledger is in it; `git init` here is for a new project only",
+    )  # fmt: skip
+
+
 def open_repository(folder: Path) -> Repository:
     """Raises: ProjectError when git is missing, or ``folder`` is not in the work tree of a repository."""
     if not folder.is_dir():
@@ -119,7 +127,7 @@ def open_repository(folder: Path) -> Repository:
             "HEAD, config and refs must be there and whole",
         )  # fmt: skip
     if "not a git repository" in outcome.err or outcome.out.startswith(b"false"):
-        raise ProjectError("is not in a git repository", where=str(folder), fix="run `git init` here")
+        raise no_repository(folder)
     if outcome.code != 0:
         raise failure(folder, ["rev-parse", "--show-prefix"], outcome)
     _, _, prefix = outcome.out.decode().partition("\n")

@@ -179,14 +179,8 @@ def reconcile(root: Path, model: str) -> Alias | None:
     with store.lock(root, model):
         entries = ledger.read(root, model)
         there, move = _alias_there(root, model), history.last_move(entries)
-        if there and there.entry > len(entries):
-            raise IntegrityError(
-                f"names entry {there.entry} of a ledger that has {len(entries)}",
-                where=str(alias_path(root, model)),
-                fix="tags are missing here; fetch them: git fetch --tags",
-            )
-        if there and there.entry >= 1:
-            _check_alias(root, model, there, entries[there.entry - 1])
+        if there:
+            check_alias(root, model, there, entries)
         if move is None:
             return None
         wanted = alias_of(move)
@@ -196,10 +190,21 @@ def reconcile(root: Path, model: str) -> Alias | None:
         return wanted
 
 
-def _check_alias(root: Path, model: str, there: Alias, entry: LedgerEntry) -> None:
+def check_alias(root: Path, model: str, there: Alias, entries: Entries) -> None:
     """An alias that an entry wrote, and that entry: no crash makes them differ. The chain covers each entry but the
     newest (see `ledger`), for which the alias is the copy; an alias that names no whole bundle is none, and is healed.
+
+    Raises: IntegrityError: they contradict one another, or the ledger has no such entry.
     """
+    if there.entry > len(entries):
+        raise IntegrityError(
+            f"names entry {there.entry} of a ledger that has {len(entries)}",
+            where=str(alias_path(root, model)),
+            fix="tags are missing here; fetch them: git fetch --tags",
+        )
+    if there.entry < 1:
+        return
+    entry = entries[there.entry - 1]
     same = entry.event in history.MOVES and (entry.version, entry.bundle_hash) == (there.version, there.hash)
     if same or not store.is_complete(root, model, there.hash):
         return

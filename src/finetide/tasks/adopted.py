@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from logging import ERROR
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from torch import nn
-from transformers.utils import logging
 
 from finetide import adopted
 from finetide.contracts import pooler
 from finetide.errors import BaseModelError
 from finetide.files import write_json
 from finetide.task import ModelSettings
+from finetide.tasks.quiet import quiet
 from finetide.tasks.weights import LABELS, WEIGHTS
 from finetide.text import encode, load_tokenizer
 
@@ -112,23 +111,17 @@ def convert(weights: Path, folder: Path, *, task: str, labels: Sequence[str], pr
 
 def _loaded(weights: Path, task: str) -> Any:
     """Raises: BaseModelError: weights are missing, left over, or of another size."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(ERROR)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model, told = getattr(transformers, LOADERS[task]).from_pretrained(
-            weights, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
-            output_loading_info=True, attn_implementation="eager",
-        )  # fmt: skip
+        with quiet():
+            model, told = getattr(transformers, LOADERS[task]).from_pretrained(
+                weights, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
+                output_loading_info=True, attn_implementation="eager",
+            )  # fmt: skip
     except RuntimeError as error:  # of sizes that do not fit
         raise BaseModelError(
             f"the weights are not those of the config: {' '.join(str(error).split())[:200]}", where=str(weights),
             fix=f"restore {weights / 'config.json'}: it and the weights are of two models",
         ) from error  # fmt: skip
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     for key, what in (("missing_keys", "lacks"), ("unexpected_keys", "has, beside the model's own,")):
         names = sorted(name for name in told[key] if not name.endswith(CONSTANTS))
         if names:
@@ -168,20 +161,17 @@ def check_tokens(weights: Path, texts: Sequence[str], limit: int) -> None:
     some = list(dict.fromkeys(texts))[:COMPARED]
     if not some or not (weights / "tokenizer_config.json").is_file():
         return
-    level = logging.get_verbosity()
-    logging.set_verbosity(ERROR)
     try:
-        theirs: Any = transformers.AutoTokenizer.from_pretrained(
-            weights, local_files_only=True, trust_remote_code=False
-        )
-        found = theirs(some, truncation=True, max_length=limit)["input_ids"]
+        with quiet():
+            theirs: Any = transformers.AutoTokenizer.from_pretrained(
+                weights, local_files_only=True, trust_remote_code=False
+            )
+            found = theirs(some, truncation=True, max_length=limit)["input_ids"]
     except Exception as error:  # of a damaged or foreign file it raises all kinds
         raise BaseModelError(
             f"transformers cannot read its own tokenizer: {' '.join(str(error).split())[:200]}",
             where=str(weights / "tokenizer_config.json"), fix=SAVE_TOKENIZER,
         ) from error  # fmt: skip
-    finally:
-        logging.set_verbosity(level)
     ours = encode(load_tokenizer(str(weights / TOKENIZER)), some, limit)
     for text, one, other in zip(some, found, ours, strict=True):
         if one != other:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from logging import ERROR
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import transformers
-from transformers.utils import logging
 
 from finetide import adopted
 from finetide.base import IMAGES
@@ -18,6 +16,7 @@ from finetide.errors import BaseModelError
 from finetide.images import decode, fit, spec_of, tensor
 from finetide.task import ModelSettings
 from finetide.tasks.adopted import Original, convert
+from finetide.tasks.quiet import quiet
 
 # Images that are compared with transformers' own processor, and how far a value may be off: no level of any pixel.
 PICTURES, PIXELS = 16, 1e-3
@@ -41,20 +40,17 @@ def check_pixels(weights: Path, images: Sequence[bytes], side: int) -> None:
     channels = int(adopted.read_config(weights).get("num_channels", 3))
     spec = spec_of(json.loads((weights / IMAGES).read_text(encoding="utf-8")), side, channels)
     some = [one.convert("L" if channels == 1 else "RGB") for one in some]
-    level = logging.get_verbosity()
-    logging.set_verbosity(ERROR)
     try:
-        theirs: Any = transformers.AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-            weights, local_files_only=True, trust_remote_code=False, backend="pil"
-        )
-        found = [np.asarray(theirs(images=one, return_tensors="np")["pixel_values"][0]) for one in some]
+        with quiet():
+            theirs: Any = transformers.AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+                weights, local_files_only=True, trust_remote_code=False, backend="pil"
+            )
+            found = [np.asarray(theirs(images=one, return_tensors="np")["pixel_values"][0]) for one in some]
     except Exception as error:  # of a file that it does not know it raises all kinds
         raise BaseModelError(
             f"transformers cannot use its own image processor: {' '.join(str(error).split())[:200]}",
             where=str(weights / IMAGES), fix="save the image processor that training used once more beside the weights",
         ) from error  # fmt: skip
-    finally:
-        logging.set_verbosity(level)
     for image, one in zip(some, found, strict=True):
         ours = tensor(fit(image, spec)[None], spec)[0]
         same = one.shape == ours.shape

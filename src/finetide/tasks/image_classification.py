@@ -10,7 +10,6 @@ import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from logging import ERROR
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +19,6 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel
-from transformers.utils import logging
 
 from finetide.config.images import ImageEvaluateParams, ImageTrainParams, cost
 from finetide.errors import BaseModelError, ConfigError, DataError
@@ -32,6 +30,7 @@ from finetide.tasks import adopted_images, heads, pooler
 from finetide.tasks import weights as weights_of
 from finetide.tasks.augment import Augment
 from finetide.tasks.classification import Batch, OneLabel, targets_of
+from finetide.tasks.quiet import quiet
 from finetide.tasks.weights import LABELS, WEIGHTS
 
 # Encoders whose outputs are known here, and pass the export gate.
@@ -270,18 +269,11 @@ def _untrained(config: Any) -> Any:
 
 def _pretrained(weights: Path, config: Any) -> Any:
     """Raises: BaseModelError: the file lacks weights of the encoder."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(ERROR)  # it tells of the heads of the pre-training, which are not wanted
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
+    with quiet():
         encoder, told = AutoModel.from_pretrained(
             weights, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
             output_loading_info=True, **_attention(config),
         )  # fmt: skip
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise BaseModelError(

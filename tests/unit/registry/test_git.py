@@ -18,7 +18,7 @@ def test_finds_the_prefix_of_a_project_in_a_subfolder(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_repository_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match=r"is not in a git repository\n  fix: run `git init` here"):
+    with pytest.raises(ProjectError, match=r"is not in a git repository\n  fix: bring the \.git folder back \("):
         open_repository(tmp_path)
 
 
