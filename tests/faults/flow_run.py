@@ -63,13 +63,13 @@ def done() -> dict[int, dict[str, Any]]:
     return {line["number"]: line for line in map(json.loads, TALLY.read_text(encoding="utf-8").splitlines())}
 
 
-def carry_out(trials: int, folder: Path) -> None:
+def carry_out(numbers: range, folder: Path) -> None:
     """Those that the tally lacks."""
     commit = subprocess.run(["git", "describe", "--always"], cwd=ROOT, capture_output=True, text=True, check=True)
     with machine(folder / "machine") as made:
         known = undisturbed(made)
         print(f"an undisturbed run takes {known.seconds:.1f} s", file=sys.stderr, flush=True)
-        for number in tqdm([number for number in range(trials) if number not in done()], desc="trials"):
+        for number in tqdm([number for number in numbers if number not in done()], desc="trials"):
             found = run_trial(made, plan(number, known), known)
             with TALLY.open("a", encoding="utf-8") as stream:
                 stream.write(found.as_line(commit.stdout.strip()) + "\n")
@@ -139,11 +139,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="where the machine is made, or was by an earlier call, and stays")
     parser.add_argument("--trials", type=int, default=TRIALS, help="how many in all, those in the tally included")
+    parser.add_argument("--first", type=int, default=0, help="where to begin: a second checkout takes the other half")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # server and worker go down with it
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="finetide-flow-faults-"))
-    if any(number not in done() for number in range(asked.trials)):
-        carry_out(asked.trials, folder)
+    numbers = range(asked.first, asked.trials)
+    if any(number not in done() for number in numbers):
+        carry_out(numbers, folder)
     if not asked.folder and not list(folder.glob("wrong-*")):
         shutil.rmtree(folder)
     PAGE.write_text(page(), encoding="utf-8")
