@@ -1,8 +1,8 @@
-"""Files that a run elsewhere took in: in a worktree of this repository, or in another clone.
+"""What a run elsewhere took in or was told: in a worktree of this repository, or in another clone.
 
 Where the newest decision of the ledger names files that this checkout lacks, they come in by their DVC pointers, out of
-that entry's run commit. So a scheduled promotion reaches a person's checkout with their next `run` or `advance`, and
-never before.
+that entry's run commit. So does the file of a person's newest yes or no, else the gate would ask here once more. So a
+scheduled promotion reaches a person's checkout with their next `run` or `advance`, and never before.
 """
 
 from __future__ import annotations
@@ -15,18 +15,43 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from finetide.contracts.gate import approval_name
 from finetide.contracts.ledger import LedgerEntry
 from finetide.contracts.window import Window
 from finetide.files import write_bytes, write_text
 from finetide.pipeline import dvc
 from finetide.registry import history, ledger, raw
+from finetide.registry.approvals import approvals_folder
 from finetide.registry.git import call, open_repository
 from finetide.registry.window import read_window, recompute, window_path
+
+# Event of the ledger → the word in the file's name.
+DECIDED = {"approved": "approved", "refused": "rejected"}
 
 
 def catch_up(root: Path, model: str) -> list[str]:
     """Returns: a line for each file that came in. Doing it twice changes nothing."""
     entries = ledger.read(root, model)
+    return [*_answer(root, model, entries), *_files(root, model, entries)]
+
+
+def _answer(root: Path, model: str, entries: Sequence[LedgerEntry]) -> list[str]:
+    """A person's newest decision, where its file is not here."""
+    entry = next((one for one in reversed(entries) if one.event in DECIDED), None)
+    if entry is None or "verdict" not in entry.hashes:
+        return []
+    name = approval_name(entry.hashes["verdict"], DECIDED[entry.event])
+    path = approvals_folder(root, model) / name
+    if path.exists():
+        return []
+    data = _blob(root, ledger.run_commit(root, model, entry.sequence), path)
+    if data is None:
+        return []
+    write_bytes(path, data)
+    return [f"{name}: {entry.event} by {entry.who} in the ledger's entry {entry.sequence}"]
+
+
+def _files(root: Path, model: str, entries: Sequence[LedgerEntry]) -> list[str]:
     newest = _newest(entries)
     if newest is None or newest.window is None:
         return []
@@ -61,23 +86,28 @@ def _bring(root: Path, folder: Path, name: str, commit: str) -> bool:
     there = raw.pointer(folder, name)
     if there is not None or (folder / name).exists():
         return there is not None
-    repository = open_repository(root)
-    path = f"{(folder / name).relative_to(root).as_posix()}.dvc"
-    outcome = call(root, ["cat-file", "blob", f"{commit}:{repository.prefix}{path}"])
-    if outcome.code != 0:
+    pointer = folder / f"{name}.dvc"
+    data = _blob(root, commit, pointer)
+    if data is None:
         return False
-    write_bytes(root / path, outcome.out)
+    write_bytes(pointer, data)
     _ignore(folder / name)
     return True
+
+
+def _blob(root: Path, commit: str, path: Path) -> bytes | None:
+    """A file as that commit has it; None where it has none."""
+    place = f"{open_repository(root).prefix}{path.relative_to(root).as_posix()}"
+    outcome = call(root, ["cat-file", "blob", f"{commit}:{place}"])
+    return outcome.out if outcome.code == 0 else None
 
 
 def _take_lock(root: Path, model: str, commit: str) -> None:
     """The model's stages as that run left them, with their outputs out of the cache. Else the outputs of an older run
     would count as changed inputs, and all of it would be made again. Other models' stages stay."""
-    repository = open_repository(root)
-    outcome = call(root, ["cat-file", "blob", f"{commit}:{repository.prefix}dvc.lock"])
-    theirs = _stages(outcome.out.decode()) if outcome.code == 0 else {}
     path = root / "dvc.lock"
+    lock = _blob(root, commit, path)
+    theirs = _stages(lock.decode()) if lock is not None else {}
     mine = _stages(path.read_text(encoding="utf-8")) if path.exists() else {}
     ending = f"@{model}"
     taken = {name: stage for name, stage in theirs.items() if name.endswith(ending)}

@@ -219,6 +219,19 @@ def test_an_approval_given_in_the_checkout_counts_in_the_worktree(home: Path) ->
     assert (project / given.relative_to(home)).read_bytes() == given.read_bytes()
 
 
+def test_a_decision_given_to_a_scheduled_run_counts_in_the_checkout(home: Path) -> None:
+    project = opened(home)
+    window = read_window(project, MODEL)
+    for word, event, verdict in (("approved", "approved", "ab" * 32), ("rejected", "refused", "cd" * 32)):
+        made = approvals.write_approval(project, MODEL, verdict, word, why="as agreed", who="ann")
+        service.record(project, MODEL, event, reason="as agreed", window=window, who="ann", hashes={"verdict": verdict})
+        said = catch_up(home, MODEL)
+        number = len(ledger.read(home, MODEL))
+        assert said == [f"{made.name}: {event} by ann in the ledger's entry {number}"]
+        assert (approvals.approvals_folder(home, MODEL) / made.name).read_bytes() == made.read_bytes()
+        assert catch_up(home, MODEL) == []
+
+
 def test_a_file_that_only_scheduled_runs_know_can_be_excluded(home: Path) -> None:
     project = opened(home)
     arrive(project, "poison.csv", "text,label\nwrong,greeting\n")
