@@ -149,7 +149,6 @@ def test_a_dropped_file_leads_to_a_promotion_and_nobody_touches_anything(machine
     assert {f"{MODEL}-{name}" for name in wanted} <= keys
     take(machine.page(promoted), "scheduled-run")
     take(machine.page(promoted), "scheduled-artifacts", clicks=["Artifacts"])
-    take(f"{machine.dashboard}/artifacts/key/{MODEL}-training", "scheduled-training")
 
 
 def test_the_checkout_learns_of_it_with_its_own_next_run_and_trains_nothing(machine: Machine) -> None:
