@@ -39,7 +39,7 @@ from support.scheduled import NOW  # noqa: E402
 
 PAGE = ROOT / "docs" / "beside.md"
 OTHER = "post"
-LOCKED = re.compile(r"acquire lock|LockError|is busy|blocked by|is at work|[a-z]+\.lock': File exists|Traceback")
+LOCKED = re.compile(r"acquire lock|LockError|is busy|blocked by|[a-z]+\.lock': File exists|Traceback")
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -140,6 +140,7 @@ def _round(forks: Forks, root: Path, folder: Path, number: int, found: Found) ->
         found.runs.append((model, ended["name"], str(ended["message"]).partition("\n")[0]))
         if code != 0 or ended["name"] in ("Busy", "Failed"):
             found.wrong.append(f"round {number}, {model}: {ended['name']}: {ended['message']}")
+            (folder / f"wrong-{number}-{model}.log").write_text(said, encoding="utf-8")
         if LOCKED.search(said):
             found.locked.append(f"round {number}, {model}: {said[-400:]}")
 
@@ -168,8 +169,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=50)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="finetide-beside-") as folder:
-        found = play(Path(folder), asked.runs)
+    folder = Path(tempfile.mkdtemp(prefix="finetide-beside-"))
+    found = play(folder, asked.runs)
+    if found.wrong or found.locked:
+        print(f"what was left, to be looked at: {folder}", file=sys.stderr)
+    else:
+        shutil.rmtree(folder)
     PAGE.write_text(page(found), encoding="utf-8")
     print(page(found))
 

@@ -13,6 +13,7 @@ import faulthandler
 import functools
 import gc
 import json
+import logging
 import os
 import shlex
 import signal
@@ -294,6 +295,7 @@ def start_dvc(command: list[str], root: Path, env: Mapping[str, str], writing: i
             os.close(handle)
         dvc.die_with_parent()
         _redirect(writing)
+        logging.root.handlers.clear()  # where Prefect is imported they are its own, and show what DVC would not
         from dvc.cli import main
 
         return int(main(command[3:]))
