@@ -41,8 +41,6 @@ PRESETS = ("text-classification", IMAGE_TASK, "question-answering")
 # DVC looks for pipelines in every folder; in ours it would find copies, and take its time in an environment.
 DVCIGNORE = "/.finetide\n/serving\n/drop\n/.venv\n"
 GITIGNORE = "/artifacts/\n/serving/\n/.finetide/\n/drop/\n__pycache__/\n"
-# Times the epochs of fine-tuning that random weights are given.
-SCRATCH = 2
 # A first version is to be so many times as good as a guess among its labels; the preset's floor is the most asked.
 GUESSES = 2
 # Labels that are named to the person.
@@ -132,7 +130,8 @@ def _create(folder: Path, shown: str, wanted: Wanted) -> Iterator[str]:
         codelock.refresh(folder)
     yield f"wrote {shown}: params.yaml, dvc.yaml, finetide.lock, data/{wanted.name}/"
     epochs = next(phase for phase in params["models"][wanted.name]["train"]["phases"] if phase["kind"] == "tune")
-    yield f"tune phase: {epochs['duration']['epochs']} epochs ({seen.why_epochs}); change it in params.yaml"
+    why = "random weights learn long, and end early where they stand still" if wanted.from_scratch else seen.why_epochs
+    yield f"tune phase: {epochs['duration']['epochs']} epochs ({why}); change it in params.yaml"
     floor = params["models"][wanted.name]["judge"]["floor"]
     if floor < _preset(wanted.task)["judge"]["floor"]:
         guess = f"{GUESSES} times what a guess among {len(seen.labels)} labels gets"
@@ -201,13 +200,13 @@ def _params(wanted: Wanted, seen: Inspection, folder: Path) -> tuple[dict[str, A
         lines = taken.lines
     preset["ingest"]["columns"].update(wanted.columns.model_dump())
     preset["ingest"]["encoding"] = wanted.encoding
-    if wanted.from_scratch:
-        preset["train"].update(_preset("from-scratch"))
-    preset["judge"]["floor"] = min(preset["judge"]["floor"], round(GUESSES / len(seen.labels), 2))
-    preset["schedule"]["drop"] = f"drop/{wanted.name}"
     for phase in preset["train"]["phases"]:
         if phase["kind"] == "tune":
-            phase["duration"]["epochs"] = seen.epochs * (SCRATCH if wanted.from_scratch else 1)
+            phase["duration"]["epochs"] = seen.epochs
+    if wanted.from_scratch:
+        _from_scratch(preset["train"])
+    preset["judge"]["floor"] = min(preset["judge"]["floor"], round(GUESSES / len(seen.labels), 2))
+    preset["schedule"]["drop"] = f"drop/{wanted.name}"
     document: dict[str, Any] = {"schema": 1, "models": {wanted.name: preset}}
     check(document, Params, file="params.yaml")
     return document, lines
@@ -215,6 +214,15 @@ def _params(wanted: Wanted, seen: Inspection, folder: Path) -> tuple[dict[str, A
 
 def _preset(name: str) -> Any:
     return YAML().load((files("finetide.init") / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _from_scratch(train: dict[str, Any]) -> None:
+    """Random weights learn long and, where rows are images, from images that are moved and turned."""
+    given = _preset("from-scratch")
+    augment = given.pop("augment")
+    if "augment" in train:
+        train["augment"].update(augment)
+    train.update(given)
 
 
 def _shorten(train: dict[str, Any], longest: int) -> None:
