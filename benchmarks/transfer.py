@@ -3,13 +3,14 @@
     python benchmarks/transfer.py --seeds 3          # an hour or two on two cores; goes on where it was stopped
 
 `kannada-dig`: a base pre-trained on Kannada-MNIST (10,000 images), fine-tuned on Dig-MNIST, other hands and another
-scanner. `general-medical`: a base pre-trained on CIFAR-10 and Fashion-MNIST (3,300 images, 20 labels, grey), fine-tuned
-on PneumoniaMNIST with its own split. Pre-training has twenty epochs at most, of images that are moved and turned; what
-is compared is trained on images as they are. Bases and projects are made by `finetide base` and `finetide init`; the rows are
-those that `finetide run` would train on. Both sides have the same epochs, and train until validation stands still; both
-try the same learning rates, with every seed where few labels make that cheap and else with the first one, and keep the
-best on validation. Where an epoch would be a few steps, each row comes in it more than once. Each finished model is a
-line of benchmarks/results/transfer.jsonl, and docs/benchmarks-transfer.md is written from them.
+scanner. `general-medical`: a base pre-trained on CIFAR-10 and Fashion-MNIST (3,300 images, 20 labels, grey),
+fine-tuned on PneumoniaMNIST with its own split. Pre-training has twenty epochs at most, of images that are moved and
+turned; what is compared is trained on images as they are. Bases and projects are made by `finetide base` and `finetide
+init`; the rows are those that `finetide run` would train on. Both sides have the same epochs, and train until
+validation stands still; both try the same learning rates, with every seed where few labels make that cheap and else
+with the first one, and keep the best on validation. Where an epoch would be a few steps, each row comes in it more
+than once. Each finished model is a line of benchmarks/results/transfer.jsonl, and docs/benchmarks-transfer.md is
+written from them.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import pytest
 
 from finetide.cli.main import cli
 from finetide.config.load import read_yaml
-from finetide.operate import database
+from finetide.operate import database, environment
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
@@ -81,6 +81,10 @@ def test_compose_names_a_server_a_worker_and_their_database() -> None:
     given = services["postgres"]["environment"]
     assert address.startswith(f"postgresql+asyncpg://{given['POSTGRES_USER']}:${{POSTGRES_PASSWORD}}@postgres:5432/")
     assert address.endswith(f"/{given['POSTGRES_DB']}")
+    # As the server of `finetide up` has it: what is leased outlives the server.
+    lease = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
+    ours = environment.of_server(ROOT, "http://127.0.0.1:4200/api", sealed=False)
+    assert services["server"]["environment"][lease] == ours[lease]
     port = services["server"]["command"][-1]
     assert services["server"]["command"][:3] == ["prefect", "server", "start"]
     assert services["worker"]["environment"]["PREFECT_API_URL"] == f"http://server:{port}/api"
