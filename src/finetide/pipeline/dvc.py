@@ -37,8 +37,8 @@ ORPHANED = 143
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 RUN_PID = "FINETIDE_RUN"
 KILL_AFTER_SECONDS = 10
-# No process that lives takes so long between a folder of the run-cache and the file in it.
-SETTLED_SECONDS = 2.0
+# No process that lives takes so long between a folder of the run-cache and the file in it, on however busy a machine.
+SETTLED_SECONDS = 10.0
 Line = Callable[[str], None]
 # What DVC says of a remote → what helps.
 _REMOTE_FIXES = {
