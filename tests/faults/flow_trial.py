@@ -177,9 +177,10 @@ def _both_runs(machine: Machine, fault: Fault, known: Known, found: Trial) -> No
     state = _ended(machine, fault, first, found, known)
     found.first = f"{state['name']}: {state['message'] or ''}"[:300]
     if fault.kind in HARMLESS and state["name"] != "Promoted":
-        # Lost between the worker and its process: nobody but the next run can begin it again.
-        began = machine.ask(f"/flow_runs/{first}")["start_time"] is not None
-        if began:
+        # Lost before its process had come to the flow: nobody but the next run can begin it again. (The start time that
+        # the server gives says nothing: it is set by a crash too.)
+        states = machine.ask(f"/flow_run_states/?flow_run_id={first}")
+        if any(state["type"] == "RUNNING" for state in states):
             found.wrong.append(f"the run did not come to its end: {found.first}")
     journal, done = _journal(machine), machine.completed_stages(first)
     _free_slots(machine, fault, found, known)
