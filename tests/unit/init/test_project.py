@@ -188,3 +188,14 @@ def test_the_floor_is_twice_a_guess_where_that_is_less_than_a_half(
     told = [line for line in said if line.startswith("floor")]
     guess = f"floor: {floor:g}, 2 times what a guess among {labels} labels gets; change it in params.yaml, judge.floor"
     assert told == ([] if floor == 0.5 else [guess])
+
+
+def test_random_weights_of_a_text_model_learn_long_and_have_no_images_to_turn(
+    tmp_path: Path, base: Path, shop: Path
+) -> None:
+    said = list(create(tmp_path / "p", wanted(base, shop, from_scratch=True)))
+    train = check(read_yaml(tmp_path / "p" / "params.yaml"), Params, file="params.yaml").models["mail"].train
+    (phase,) = train.phases
+    assert (train.start, phase.kind, phase.duration.epochs) == ("scratch", "tune", 16)
+    assert not hasattr(train, "augment")
+    assert any(line.startswith("tune phase: 16 epochs (random weights learn long") for line in said)
