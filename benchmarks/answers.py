@@ -1,6 +1,6 @@
 """Question answering against transformers' recipe: same rows, base and machine, one process a run, A B A B.
 
-    python benchmarks/answers.py --pairs 3           # about an hour on two cores
+    python benchmarks/answers.py --pairs 3           # more than an hour on two cores; goes on where it was stopped
     python benchmarks/answers.py --rows 200 --pairs 1 --epochs 1   # a look
 
 2,000 training, 250 validation and 500 test questions of SQuAD 1.1's development set, no article on two sides; MiniLM.
@@ -10,7 +10,8 @@ rate with a tenth of warm-up, the best of three rates by F1 on validation after 
 the 20 best starts and ends. Finetide runs the preset that `finetide init` writes, whose rate nobody swept here. Both
 have the epochs that it chooses for so many rows. Seconds are of training, Finetide's own looks at validation included;
 test questions are answered with the clock stopped. Both are graded by the same code, the official rules of exact match
-and F1. Results go to benchmarks/results/answers.json and docs/benchmarks-answers.md.
+and F1. Each finished run is a line of benchmarks/results/answers.jsonl, and docs/benchmarks-answers.md is written from
+them.
 
     python benchmarks/answers.py --incoming          # an hour or more: three whole runs of the pipeline
 
@@ -42,10 +43,11 @@ import pandas as pd
 
 import peers
 from peers import PACKAGE, Clock
+from tallies import lines
 
 ROOT = Path(__file__).parents[1]
 SQUAD = ROOT.parent / "shared" / "data" / "qa" / "squad_dev_to_amazon_and_policy" / "source_squad11_dev.jsonl.gz"
-RESULTS, PAGE = ROOT / "benchmarks" / "results" / "answers.json", ROOT / "docs" / "benchmarks-answers.md"
+TALLY, PAGE = ROOT / "benchmarks" / "results" / "answers.jsonl", ROOT / "docs" / "benchmarks-answers.md"
 ARRIVALS = ROOT / "benchmarks" / "results" / "answers-arriving.json"
 COUNTS = {"train": 2000, "validation": 250, "test": 500}
 # Shares of the articles, in the order of COUNTS.
@@ -363,24 +365,35 @@ def main() -> None:
                 ARRIVALS.write_text(json.dumps({**known, name: one}, indent=1) + "\n", encoding="utf-8")
                 print(name, json.dumps(one, indent=1), flush=True)
         return
-    swept = {rate: call("transformers", 17, asked.rows, 1, rate)["validation"] for rate in SWEEP}
-    print(f"validation F1 after one epoch by rate: {swept}", flush=True)
+    if asked.rows is not None:
+        for kind in ("finetide", "transformers"):
+            print(kind, call(kind, 17, asked.rows, asked.epochs, asked.rate))
+        return
+    swept = {rate: run("sweep", "transformers", 0, 1, rate)["validation"] for rate in SWEEP}
     best = max(swept, key=lambda rate: swept[rate])
-    runs: dict[str, list[dict[str, Any]]] = {"finetide": [], "transformers": []}
+    runs = {kind: [] for kind in ("finetide", "transformers")}
     for pair in range(asked.pairs):
         for kind in runs:
-            runs[kind].append(call(kind, 17 + pair, asked.rows, asked.epochs, best))
-            last = runs[kind][-1]
-            print(f"pair {pair + 1}: {kind} F1 {last['f1']:.4f} in {last['seconds']:.0f} s", flush=True)
+            runs[kind].append(run("run", kind, pair, asked.epochs, best))
     found = {
-        "date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "pairs": asked.pairs, "epochs": asked.epochs,
-        "rows": {side: len(part) for side, part in rows(asked.rows).items()}, "swept": swept, "best": best,
-        "lexical": lexical(asked.rows), "runs": runs,
+        "date": ", ".join(sorted({one["date"] for found in runs.values() for one in found})), "cores": os.cpu_count(),
+        "pairs": asked.pairs, "epochs": asked.epochs, "rows": {side: len(part) for side, part in rows(None).items()},
+        "swept": swept, "best": best, "lexical": lexical(None), "runs": runs,
     }  # fmt: skip
-    if asked.rows is None:
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        PAGE.write_text(page(found), encoding="utf-8")
+    PAGE.write_text(page(found), encoding="utf-8")
     print(page(found))
+
+
+def run(part: str, kind: str, pair: int, epochs: int, rate: float) -> dict[str, Any]:
+    """What the tally has, or made now and added."""
+    key = {"part": part, "kind": kind, "pair": pair, "epochs": epochs, "rate": rate}
+    known = next((line for line in lines(TALLY) if all(line.get(name) == key[name] for name in key)), None)
+    if known is None:
+        known = {**key, "date": time.strftime("%Y-%m-%d"), **call(kind, 17 + pair, None, epochs, rate)}
+        with TALLY.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(known) + "\n")
+        print(f"{part} {pair + 1}: {kind} F1 {known['f1']:.4f} in {known['seconds']:.0f} s", flush=True)
+    return known
 
 
 if __name__ == "__main__":

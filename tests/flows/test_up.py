@@ -31,6 +31,7 @@ from support.screens import take
 # Tens of minutes on two cores, with a server, a worker and their schedules.
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("default")]
 PATIENCE_SECONDS = 1500
+PICTURES, LONG_EPOCHS = bool(os.environ.get("FT_SCREENSHOTS")), 200
 
 
 @dataclass
@@ -73,6 +74,11 @@ class Machine:
         said = [(one["name"], one["state"]["name"], one["state"]["message"]) for one in self.runs("retrain")]
         raise AssertionError(f"{what}: not within {PATIENCE_SECONDS} s; {said}")
 
+    def half_trained(self) -> str:
+        """The page of a training's bar that is between its ends; empty when there is none."""
+        found = self.ask("/artifacts/filter", {"artifacts": {"type": {"any_": ["progress"]}}, "limit": 200}) or []
+        return next((f"{self.dashboard}/artifacts/artifact/{one['id']}" for one in found if 5 < one["data"] < 70), "")
+
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
@@ -83,6 +89,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         params["schedule"].update(quiet_seconds=1.0, cool_down_minutes=0.2)
         params["schedule"]["retrain"].update(cron=None)
         params["schedule"]["monitor"].update(every_minutes=1.0, missed="latest-only")
+        if PICTURES:  # a training that lasts as long as a browser takes to start
+            tune = params["train"]["phases"][-1]
+            tune.update(patience=LONG_EPOCHS, overfit_gap=None)
+            tune["duration"].update(epochs=LONG_EPOCHS)
 
     edit_params(root, schedule)
     run(root, "git", "add", "-A")
@@ -126,6 +136,8 @@ def test_a_dropped_file_leads_to_a_promotion_and_nobody_touches_anything(machine
     source = write_csv(tmp_path / "airline.csv", rows(120, "airline", 2))
     shutil.copy(source, machine.drop / "airline.csv.part")
     (machine.drop / "airline.csv.part").rename(machine.drop / "airline.csv")
+    if PICTURES:
+        take(machine.until(machine.half_trained, "a training that is under way"), "training-progress")
     machine.until(lambda: machine.events() == ["promoted", "promoted"], "a second promotion")
     promoted = machine.until(
         lambda: next((one for one in machine.runs("retrain") if one["state"]["name"] == "Promoted"), None), "its end"

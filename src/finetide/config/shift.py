@@ -42,7 +42,10 @@ class ShiftParams(Section):
     )
     windows_per_year: PositiveInt = Field(description="how often new data is compared: 52 weekly, 365 daily")
     permutations: PositiveInt = Field(description="draws of the null distribution; the smallest p is 1/(n+1)")
-    max_rows: PositiveInt = Field(description="rows a side that are compared; more are sampled by content hash")
+    max_rows: PositiveInt = Field(
+        description="rows a side whose features are compared; more are sampled by a hash of the row id "
+        "(figures of words are of all rows)"
+    )
     min_rows: PositiveInt = Field(description="fewer incoming rows than this: cannot-tell")
     harmless_auc: Share = Field(description="a significant shift with a domain AUC below this is harmless")
     halt_auc: Share = Field(description="a domain AUC from this on halts when too few incoming rows are labelled")

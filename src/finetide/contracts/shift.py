@@ -78,17 +78,22 @@ class LabelShare(Contract):
 
 
 class AccuracyEstimate(Contract):
-    """The champion's accuracy on incoming rows without their labels (ATC), with the 95 % interval of its sampling.
+    """The champion's accuracy on incoming rows without their labels, with the 95 % interval of its sampling.
 
-    ``reference``: on held-out reference rows; ``by_confidence``: another estimate (DoC); ``labelled``: on the incoming
-    rows that are labelled, null without any. ``trusted`` is false where ``reason`` says why neither may hold.
+    ``reference``: on ``held_rows`` held-out reference rows; ``estimated``: the mean of ``by_threshold`` (ATC) and
+    ``by_agreement`` (of heads made alike; null where there were too few rows to make them); ``by_confidence``: another
+    one (DoC); ``labelled``: on the incoming rows that are labelled, null without any. ``trusted`` is false where
+    ``reason`` says why it may not hold.
     """
 
     reference: float
     estimated: float
     low: float
     high: float
+    by_threshold: float
+    by_agreement: float | None
     by_confidence: float
+    held_rows: int
     labelled: float | None
     trusted: bool
     reason: str

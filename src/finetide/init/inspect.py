@@ -26,6 +26,8 @@ TUNE_CHARACTERS = 1_600_000
 # As much, in images of a small base.
 TUNE_IMAGES = 20_000
 CHARACTERS_KEPT = 512  # of a text, about 128 tokens
+# More labels than this share of the rows are none; of fewer rows nothing is concluded.
+MOST_LABELS, FEW_ROWS = 0.5, 20
 QUESTION_CHARACTERS = 1536  # of a question with its context, about 384 tokens
 
 
@@ -53,7 +55,7 @@ def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: Column
     _check_names([*reference, *incoming])
     rows = trained = characters = 0
     splits: dict[str | None, tuple[str | None, int]] = {}
-    labels: dict[Role, set[str]] = {"reference": set(), "incoming": set()}
+    labels: dict[Role, Counter[str]] = {"reference": Counter(), "incoming": Counter()}
     roles: list[tuple[Role, Sequence[Path]]] = [("reference", reference), ("incoming", incoming)]
     for role, paths in roles:
         for path in paths:
@@ -79,7 +81,7 @@ def inspect(reference: Sequence[Path], incoming: Sequence[Path], columns: Column
 def inspect_images(reference: Sequence[Path], incoming: Sequence[Path], params: ImageIngestParams) -> Inspection:
     """Read every file as ingest will, without decoding the images; see `inspect`."""
     _check_names([*reference, *incoming])
-    labels: set[str] = set()
+    labels: Counter[str] = Counter()
     arriving: set[str] = set()
     splits: Counter[str | None] = Counter()
     given = {path.name: path for path in [*reference, *incoming]}
@@ -89,7 +91,10 @@ def inspect_images(reference: Sequence[Path], incoming: Sequence[Path], params: 
         for found in read(path, path.name, params, given.get(labels_name(path.name))):
             splits[split_of(found, path.name)] += 1
             if found.label is not None:
-                (labels if path in reference else arriving).add(found.label)
+                if path in reference:
+                    labels[found.label] += 1
+                else:
+                    arriving.add(found.label)
     _check_labels(labels, reference, params.columns.label)
     rows = sum(splits.values())
     trained = splits["train"] + splits[None]
@@ -179,12 +184,21 @@ def _check_names(paths: Sequence[Path]) -> None:
         names[path.name] = path
 
 
-def _check_labels(labels: set[str], reference: Sequence[Path], column: str) -> None:
+def _check_labels(labels: Counter[str], reference: Sequence[Path], column: str) -> None:
     if len(labels) < 2:
         have = "one label" if labels else "no label"
         raise DataError(
             f"the reference rows have {have} in column {column!r}, and a model needs at least two to tell apart",
             where=", ".join(str(path) for path in reference),
             found=next(iter(labels), None),
+            fix="check --label: it names the column with the label",
+        )
+    told = labels.total()
+    if told >= FEW_ROWS and len(labels) > told * MOST_LABELS:
+        raise DataError(
+            f"{len(labels)} different labels on {told} reference rows in column {column!r}: that is an id, a number or "
+            "a text, and no label, of which a model needs several rows each",
+            where=", ".join(str(path) for path in reference),
+            found=", ".join(label if len(label) <= 40 else f"{label[:39]}…" for label in sorted(labels)[:3]),
             fix="check --label: it names the column with the label",
         )

@@ -10,6 +10,7 @@ import numpy as np
 from finetide.contracts.shift import ACCURACY, Cause, Statistic
 from finetide.seeding import generator
 from finetide.shift import statistics
+from finetide.shift.features import Domain, Mmd
 from finetide.shift.label_shift import Estimate
 from finetide.shift.measure import LABELS, OF_LABELS, Comparison
 from finetide.shift.permute import combine
@@ -84,10 +85,14 @@ def _within_labels(
         return None
     if min((rows & sample.incoming).sum(), (rows & ~sample.incoming).sum()) < FEWEST:
         return None
-    sides = comparison.draws.sides_of(rows, np.unique(given, return_inverse=True)[1])
+    draws = comparison.draws
+    view = draws.view(rows, np.unique(given, return_inverse=True)[1])
     features = sample.features[rows]
-    scores = statistics.domain_scores(features, sides, generator(seed, "shift", "folds", "within labels"))
-    return combine([statistics.auc(scores, sides), statistics.mmd(statistics.kernel(features), sides)])
+    domain = Domain(features, generator(seed, "shift", "folds", "within labels"))
+    mmd = Mmd(features, generator(seed, "shift", "kernel", "within labels"))
+    return combine(
+        draws.evaluate([(view, lambda sides: statistics.auc(domain.scores(sides), sides)), (view, mmd.values)])
+    )
 
 
 def _strata(likelihood: Array, rows: Array) -> Array:

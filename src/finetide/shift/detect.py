@@ -88,7 +88,7 @@ def detect(sample: Sample, sizes: Sizes, limits: Limits, seed: int) -> ShiftVerd
         moved=moved.rows(sample, comparison),
         slices=moved.slices(sample, comparison),
         labels=label_shift.shares(sample, estimated),
-        accuracy=accuracy.estimate(sample, comparison, found, limits.alpha),
+        accuracy=accuracy.estimate(sample, found, limits.alpha, seed),
         overlap=overlap.effective_share(overlap.odds(comparison.scores, sample.incoming)[~sample.incoming]),
     )
 

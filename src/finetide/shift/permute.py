@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+# Numbers that are held at once, whatever the rows: 128 MiB of float64.
+BLOCK = 1 << 24
+
+
+@dataclass(frozen=True)
+class View:
+    """Some rows, as draws put them on sides. ``sides`` [rows]: the observed ones; ``member`` [rows]: the unit of each
+    row among those here; ``keys`` and ``incoming`` [units]: a unit's column among all units' keys, and its side;
+    ``strata``: the units that are permuted among themselves."""
+
+    sides: Array
+    member: Array
+    keys: Array
+    incoming: Array
+    strata: tuple[Array, ...]
+
+    def drawn(self, keys: Array) -> Array:
+        """[draws, rows] bool: in each stratum the units with the lowest keys are incoming. Args: keys [draws, units]"""
+        found = np.zeros((len(keys), len(self.keys)), dtype=bool)
+        for here in self.strata:
+            wanted = int(self.incoming[here].sum())
+            if wanted:
+                of_units = keys[:, self.keys[here]]
+                lowest = np.argpartition(of_units, wanted - 1, axis=1)[:, :wanted]
+                np.put_along_axis(found, here[lowest], True, axis=1)
+        drawn: Array = found[:, self.member]
+        return drawn
 
 
 @dataclass(frozen=True)
@@ -18,24 +46,32 @@ class Draws:
     The unit is a row; with groups it is what a group has on one side: dependent rows carry less evidence than as many
     independent ones, so they move together. Then a draw keeps the units of each side, and its rows vary.
 
-    ``sides`` [rows] bool, True for incoming; ``member`` [rows]: the unit of each row; ``keys`` [draws, units]: in each
-    draw the units with the lowest keys are incoming.
+    ``sides`` [rows] bool, True for incoming; ``member`` [rows]: the unit of each row, of ``units``. Of each of
+    ``count`` draws the units get random keys, read from ``chance`` anew whenever they are needed and a block at a time:
+    for a million rows they would fill the memory.
     """
 
     sides: Array
     member: Array
-    keys: Array
+    units: int
+    count: int
+    chance: np.random.Generator
 
     @classmethod
     def make(cls, sides: Array, draws: int, rng: np.random.Generator, groups: Sequence[str] | None = None) -> Draws:
+        """Args: rng: as it stands is what the keys are read from; it does not advance."""
         member = np.arange(len(sides))
         if groups is not None:
             named = [f"{group}\x1f{side}" for group, side in zip(groups, sides, strict=True)]
             member = np.unique(np.asarray(named), return_inverse=True)[1]
-        return cls(sides, member, rng.random((draws, int(member.max(initial=-1)) + 1)))
+        return cls(sides, member, int(member.max(initial=-1)) + 1, draws, copy.deepcopy(rng))
 
-    def sides_of(self, rows: Array, strata: Array | None = None) -> Array:
-        """The observed sides and the permutations of them, [draws + 1, chosen rows] bool.
+    def of(self, places: Array) -> Draws:
+        """The same draws of some rows only. Args: places: their positions."""
+        return replace(self, sides=self.sides[places], member=self.member[places])
+
+    def view(self, rows: Array, strata: Array | None = None) -> View:
+        """Rows that some statistic has, with draws of their own sizes.
 
         A statistic that only some rows have (a label, a champion's output on rows that it was not trained on) is
         permuted among these rows: they need not be spread over the sides as all rows are, and if their sizes were not
@@ -47,30 +83,58 @@ class Draws:
         """
         chosen = np.flatnonzero(rows)
         stratum = np.zeros(len(chosen), dtype=np.int64) if strata is None else strata[chosen]
-        pairs = np.column_stack([self.member[chosen], np.unique(stratum, return_inverse=True)[1]])
-        units, first, member = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
-        side = self.sides[chosen][first]
-        found = np.empty((len(self.keys) + 1, len(chosen)), dtype=bool)
-        found[0] = self.sides[chosen]
-        drawn = np.zeros((len(self.keys), len(units)), dtype=bool)
-        for value in np.unique(units[:, 1]):
-            here = np.flatnonzero(units[:, 1] == value)
-            wanted = int(side[here].sum())
-            lowest = np.argsort(self.keys[:, units[here, 0]], axis=1, kind="stable")[:, :wanted]
-            np.put_along_axis(drawn, here[lowest], True, axis=1)
-        found[1:] = drawn[:, member.reshape(-1)]
-        return found
+        code = np.unique(stratum, return_inverse=True)[1].reshape(-1)
+        pair = code * self.units + self.member[chosen]
+        pairs, first, member = np.unique(pair, return_index=True, return_inverse=True)
+        of_units = pairs // max(1, self.units)
+        return View(
+            sides=self.sides[chosen], member=member.reshape(-1), keys=pairs % max(1, self.units),
+            incoming=self.sides[chosen][first],
+            strata=tuple(np.flatnonzero(of_units == value) for value in np.unique(of_units)),
+        )  # fmt: skip
 
-    def resamples(self, count: int, rng: np.random.Generator) -> Array:
-        """How often each row comes in a bootstrap sample of the units of its side, [count, rows] float64."""
-        units, first = np.unique(self.member, return_index=True)
-        times = np.empty((count, len(units)))
-        for side in (True, False):
-            here = np.flatnonzero(self.sides[first] == side)
-            if len(here):
-                times[:, here] = rng.multinomial(len(here), np.full(len(here), 1 / len(here)), size=count)
-        found: Array = times[:, self.member]
-        return found
+    def evaluate(self, asked: Sequence[tuple[View, Callable[[Array], Array]]]) -> list[Array]:
+        """Of each view what its function makes of the observed sides and of every draw, [draws + 1, …].
+
+        Args: asked: the function takes [ways, rows] bool and gives one entry a way.
+        """
+        found: list[list[Array]] = [[] for _ in asked]
+        for number, keys in enumerate(self._keys()):
+            sides: dict[int, Array] = {}
+            for place, (view, function) in enumerate(asked):
+                if id(view) not in sides:
+                    drawn = view.drawn(keys)
+                    sides[id(view)] = np.vstack([view.sides[None], drawn]) if number == 0 else drawn
+                found[place].append(function(sides[id(view)]))
+        return [np.concatenate(parts) for parts in found]
+
+    def sides_of(self, rows: Array, strata: Array | None = None) -> Array:
+        """The observed sides and the permutations of them, [draws + 1, chosen rows] bool. Args: see `view`."""
+        return self.evaluate([(self.view(rows, strata), lambda sides: sides)])[0]
+
+    def resamples(self, count: int, rng: np.random.Generator) -> Iterator[Array]:
+        """How often each row comes in a bootstrap sample of the units of its side, [some of count, rows] float64 at a
+        time."""
+        units, first, member = np.unique(self.member, return_index=True, return_inverse=True)
+        for some in _blocks(count, len(self.member)):
+            times = np.empty((some, len(units)))
+            for side in (True, False):
+                here = np.flatnonzero(self.sides[first] == side)
+                if len(here):
+                    times[:, here] = rng.multinomial(len(here), np.full(len(here), 1 / len(here)), size=some)
+            yield times[:, member.reshape(-1)]
+
+    def _keys(self) -> Iterator[Array]:
+        chance = copy.deepcopy(self.chance)
+        for some in _blocks(self.count, self.units):
+            yield chance.random((some, self.units))
+
+
+def _blocks(count: int, width: int) -> Iterator[int]:
+    """How many of ``count`` rows of so many numbers are held at once; a single 0 where there are none."""
+    most = max(1, BLOCK // max(1, width))
+    for start in range(0, max(1, count), most):
+        yield min(most, count - start)
 
 
 def p_values(values: Array) -> Array:

@@ -60,11 +60,21 @@ def rows_needed(detectable: float, matters: float, incoming: int, reference: int
     return math.ceil(wanted), True
 
 
+def detectable(critical: float, sizes: tuple[int, int], at: tuple[int, int]) -> float:
+    """The domain AUC that is found in 80 % of windows of ``at`` rows. Args: see `curve`."""
+    limit = _limit(critical, sizes, at)
+    return min(1.0, limit + float(norm.ppf(POWER)) * auc_deviation(min(limit, 1.0), *at))
+
+
 def curve(critical: float, sizes: tuple[int, int], at: tuple[int, int], effects: Sequence[float]) -> list[float]:
     """Chance that the domain classifier's test finds a shift with each AUC of ``effects`` in windows of ``at`` rows.
 
     Args: critical: AUC that is significant at ``sizes`` (incoming, reference), where the null was drawn.
     """
-    shrink = math.sqrt((1 / at[0] + 1 / at[1]) / (1 / sizes[0] + 1 / sizes[1]))
-    limit = 0.5 + (critical - 0.5) * shrink
+    limit = _limit(critical, sizes, at)
     return [float(norm.sf((limit - effect) / max(auc_deviation(effect, *at), 1e-9))) for effect in effects]
+
+
+def _limit(critical: float, sizes: tuple[int, int], at: tuple[int, int]) -> float:
+    """The AUC that is significant in windows of ``at`` rows."""
+    return 0.5 + (critical - 0.5) * math.sqrt((1 / at[0] + 1 / at[1]) / (1 / sizes[0] + 1 / sizes[1]))

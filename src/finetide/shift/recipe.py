@@ -8,8 +8,10 @@ from typing import Literal
 
 from finetide.config.shift import RecipeParams
 from finetide.contracts.shift import Recipe, RecipeStep, ShiftVerdict
-from finetide.shift.accuracy import MANY_UNSEEN
 from finetide.shift.measure import UNSEEN
+
+# Beyond this share of inputs unlike any known one, what chance gives left out, labels are asked for.
+MANY_UNSEEN = 0.1
 
 
 @dataclass(frozen=True)

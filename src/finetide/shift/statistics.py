@@ -1,4 +1,4 @@
-"""Statistics of two samples, computed for many ways to put the rows on two sides at once.
+"""Statistics of two samples that need some numbers or a label a row, for many ways to put the rows on two sides.
 
 ``a`` and ``b``, [ways, rows], say how often each row stands on the incoming and on the reference side: 0 or 1 for a
 permutation, 0 to n for a bootstrap sample.
@@ -12,39 +12,6 @@ import numpy as np
 from scipy.stats import norm, rankdata
 
 Array = np.ndarray[Any, Any]
-FOLDS = 5
-RIDGE = 1.0
-CHUNK = 64
-# Of so many neighbours one is nearly always of the reference; all rows are looked at where none is.
-NEIGHBOURS = 64
-# By this share of the reference rows "unseen" is defined, so without a shift about so many incoming rows are.
-UNSEEN = 0.05
-
-
-def domain_scores(features: Array, sides: Array, rng: np.random.Generator) -> Array:
-    """Out-of-fold scores of a ridge classifier that tells the sides (classifier two-sample test, Lopez-Paz & Oquab
-    2017).
-
-    The folds do not depend on the sides, so that one factorisation a fold serves every permutation: what is left of a
-    permutation is a matrix product.
-
-    Args:
-        features: [rows, hidden]; sides: [draws + 1, rows] bool.
-
-    Returns:
-        [rows, draws + 1]; higher is more like incoming.
-    """
-    x = _standardised(features)
-    fold = rng.permutation(np.arange(len(x)) % FOLDS)
-    scores = np.empty((len(x), len(sides)))
-    targets = np.where(sides, 1.0, -1.0).T
-    for number in range(FOLDS):
-        train, test = fold != number, fold == number
-        with_bias = np.column_stack([x[train], np.ones(train.sum())])
-        gram = with_bias.T @ with_bias + RIDGE * len(with_bias) / 10 * np.eye(with_bias.shape[1])
-        weights = np.linalg.solve(gram, with_bias.T @ targets[train])
-        scores[test] = np.column_stack([x[test], np.ones(test.sum())]) @ weights
-    return scores
 
 
 def auc(scores: Array, sides: Array) -> Array:
@@ -77,82 +44,6 @@ def auc_deviation(value: float, incoming: int, reference: int) -> float:
     q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
     variance = value * (1 - value) + (incoming - 1) * (q1 - value**2) + (reference - 1) * (q2 - value**2)
     return float(np.sqrt(max(0.0, variance) / (incoming * reference)))
-
-
-def kernel(features: Array) -> Array:
-    """RBF kernel of standardised features with the median distance as bandwidth, which no permutation changes; 0 on the
-    diagonal. [rows, rows]"""
-    distances = squared_distances(_standardised(features))
-    median = float(np.median(distances[np.triu_indices(len(distances), 1)])) or 1.0
-    found: Array = np.exp(-distances / median)
-    np.fill_diagonal(found, 0.0)
-    return found
-
-
-def squared_distances(x: Array) -> Array:
-    squares = (x**2).sum(axis=1)
-    found: Array = np.maximum(0.0, squares[:, None] + squares[None, :] - 2 * x @ x.T)
-    return found
-
-
-def mmd(kernel: Array, sides: Array) -> Array:
-    """Unbiased squared maximum mean discrepancy (Gretton et al. 2012, eq. 3), [draws + 1]. Args: sides bool."""
-    total = kernel.sum()
-    found = np.empty(len(sides))
-    for start in range(0, len(sides), CHUNK):
-        part = sides[start : start + CHUNK].astype(float)
-        n = part.sum(axis=1)
-        m = part.shape[1] - n
-        toward = part @ kernel
-        within = (toward * part).sum(axis=1)
-        across = toward.sum(axis=1) - within
-        other = total - within - 2 * across
-        found[start : start + CHUNK] = (
-            within / np.maximum(1, n * (n - 1)) + other / np.maximum(1, m * (m - 1)) - 2 * across / np.maximum(1, n * m)
-        )
-    return found
-
-
-def mmd_deviation(kernel: Array, sides: Array, null: float) -> float:
-    """Standard error of MMD²: its asymptotic variance where the sides differ (Gretton et al. 2012, cor. 16), and
-    ``null``, the deviation of its permutations, which is all that is left where they do not. Args: sides [rows]."""
-    n, m = int(sides.sum()), int((~sides).sum())
-    toward_in, toward_out = kernel[:, sides].sum(axis=1), kernel[:, ~sides].sum(axis=1)
-    of_in = toward_in[sides] / max(1, n - 1) - toward_out[sides] / max(1, m)
-    of_out = toward_out[~sides] / max(1, m - 1) - toward_in[~sides] / max(1, n)
-    return float(np.sqrt(4 * of_in.var() / max(1, n) + 4 * of_out.var() / max(1, m) + null**2))
-
-
-def unseen(features: Array, sides: Array) -> tuple[Array, Array]:
-    """Share of incoming rows further from their nearest reference row than 95 % of the reference rows are from theirs.
-
-    Distances on L2-normalised features, a row itself left out. What is nearest is found anew in each draw.
-
-    Returns:
-        [draws + 1], and whether each row is so far away with the observed sides, [rows] bool.
-    """
-    x = np.asarray(features, dtype=np.float64)
-    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    distances = squared_distances(x)
-    np.fill_diagonal(distances, np.inf)
-    count = min(NEIGHBOURS, len(x) - 1)
-    nearest = np.argpartition(distances, count - 1, axis=1)[:, :count]
-    length = np.take_along_axis(distances, nearest, axis=1)
-    order = np.argsort(length, axis=1, kind="stable")
-    nearest, length = np.take_along_axis(nearest, order, axis=1), np.take_along_axis(length, order, axis=1)
-    shares, observed = np.empty(len(sides)), np.zeros(len(x), dtype=bool)
-    for draw, side in enumerate(sides):
-        is_reference = ~side[nearest]
-        place = is_reference.argmax(axis=1)
-        far = length[np.arange(len(x)), place]
-        alone = np.flatnonzero(~is_reference.any(axis=1))
-        if len(alone):  # among their own kind, such as a tight cluster of incoming rows
-            far[alone] = distances[np.ix_(alone, np.flatnonzero(~side))].min(axis=1)
-        beyond = far > np.quantile(far[~side], 1 - UNSEEN)
-        shares[draw] = beyond[side].mean()
-        if draw == 0:
-            observed = beyond
-    return shares, observed
 
 
 def mean_difference(values: Array, a: Array, b: Array) -> Array:
@@ -205,11 +96,3 @@ def largest_gap(outputs: Array, a: Array, b: Array) -> Array:
 def normal_interval(value: float, deviation: float, confidence: float = 0.95) -> tuple[float, float]:
     width = float(norm.ppf(0.5 + confidence / 2)) * deviation
     return value - width, value + width
-
-
-def _standardised(features: Array) -> Array:
-    """Each column with mean 0 and deviation 1 over both sides, in float64."""
-    x = np.asarray(features, dtype=np.float64)
-    deviation = x.std(axis=0)
-    standard: Array = (x - x.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-    return standard

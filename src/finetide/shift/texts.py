@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections import Counter
@@ -15,6 +16,7 @@ from finetide.text import load_tokenizer
 
 Array = np.ndarray[Any, Any]
 _WORD = re.compile(r"\w+")
+BATCH = 1000
 
 
 def figures(texts: Sequence[str]) -> dict[str, Array]:
@@ -24,18 +26,35 @@ def figures(texts: Sequence[str]) -> dict[str, Array]:
     A word is rare when no other text of either side holds it; the commonest script is that of both sides. Neither
     depends on which side a text is on, so that permuting the sides stays valid.
     """
-    words = [[word.lower() for word in _WORD.findall(text)] for text in texts]
-    spread = Counter(word for found in words for word in set(found))
-    same = Counter(" ".join(found) for found in words)
+    spread: Counter[str] = Counter()
+    same: Counter[bytes] = Counter()
+    for text in texts:  # twice over the words: those of a million texts fill the memory
+        words = _words(text)
+        spread.update(set(words))
+        same[_print(words)] += 1
+    counts = np.zeros((len(texts), 3))
+    for place, text in enumerate(texts):
+        words = _words(text)
+        rare = sum(spread[word] == 1 for word in words) / max(1, len(words))
+        counts[place] = len(words), rare, same[_print(words)] > 1
     return {
-        "words": np.array([float(len(found)) for found in words]),
+        "words": counts[:, 0].copy(),
         "digits": _share(texts, str.isdigit),
         "capitals": _share(texts, str.isupper),
         "punctuation": _share(texts, lambda sign: not sign.isalnum() and not sign.isspace()),
         "other scripts": _other_scripts(texts),
-        "rare words": np.array([sum(spread[word] == 1 for word in found) / max(1, len(found)) for found in words]),
-        "duplicates": np.array([float(same[" ".join(found)] > 1) for found in words]),
+        "rare words": counts[:, 1].copy(),
+        "duplicates": counts[:, 2].copy(),
     }
+
+
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(text)]
+
+
+def _print(words: Sequence[str]) -> bytes:
+    """Of equal words only, as far as 64 bits tell."""
+    return hashlib.blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def unknown_tokens(texts: Sequence[str], tokenizer: str) -> dict[str, Array]:
@@ -48,8 +67,11 @@ def unknown_tokens(texts: Sequence[str], tokenizer: str) -> dict[str, Array]:
     unknown = made.token_to_id(name) if name else None
     if unknown is None:
         return {}
-    encoded = made.encode_batch_fast(list(texts), add_special_tokens=False)
-    return {"unknown tokens": np.array([one.ids.count(unknown) / max(1, len(one.ids)) for one in encoded])}
+    shares = []
+    for start in range(0, len(texts), BATCH):  # what the tokenizer gives is many times a text's size
+        encoded = made.encode_batch_fast(list(texts[start : start + BATCH]), add_special_tokens=False)
+        shares += [one.ids.count(unknown) / max(1, len(one.ids)) for one in encoded]
+    return {"unknown tokens": np.array(shares)}
 
 
 def _share(texts: Sequence[str], test: Callable[[str], bool]) -> Array:
@@ -63,7 +85,21 @@ def script(letter: str) -> str:
 
 
 def _other_scripts(texts: Sequence[str]) -> Array:
-    counts = [Counter(script(sign) for sign in text if sign.isalpha()) for text in texts]
-    together: Counter[str] = sum(counts, Counter())
+    together: Counter[str] = Counter()
+    for text in texts:
+        together.update(_scripts(text))
     common = max(together, key=lambda name: (together[name], name), default="")
-    return np.array([1 - found[common] / found.total() if found else 0.0 for found in counts])
+    shares = np.zeros(len(texts))
+    for place, text in enumerate(texts):
+        found = _scripts(text)
+        if found:
+            shares[place] = 1 - found[common] / found.total()
+    return shares
+
+
+def _scripts(text: str) -> Counter[str]:
+    """Letters by script; ASCII has but one."""
+    if text.isascii():
+        letters = sum(map(str.isalpha, text))
+        return Counter(LATIN=letters) if letters else Counter()
+    return Counter(script(sign) for sign in text if sign.isalpha())

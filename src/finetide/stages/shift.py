@@ -5,6 +5,7 @@ The champion is the one that the window pins, found in serving/ by its hash, as 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,13 @@ from finetide.shift import page, pictures, texts
 from finetide.shift.detect import Limits, Sizes, detect, without_test
 from finetide.shift.plot import picture
 from finetide.shift.recipe import Situation, advise
-from finetide.shift.sample import Champion, Sample
+from finetide.shift.sample import Champion, Held, Sample, Taught, Wide
 from finetide.stages.champion import pinned
 
 BATCH_TOKENS = 4096
+# Held-out reference rows by which accuracy is estimated, by the rows a side that are compared: an estimate is as sure
+# as these make it (docs/lab-log.md, 2026-11-22).
+HELD = 4
 NOT_LIMITS = {"max_rows", "false_alarms_per_year", "windows_per_year", "recipe"}
 
 
@@ -41,11 +45,17 @@ def run(stage: Stage) -> None:
     verdict = without_test(sizes, limits)
     window = Window.read(stage.dep("window.json"))
     champion = pinned(stage, window) if verdict is None and tasks.load(stage.task).one_label else None
-    chosen = sample_rows(rows, params.max_rows, stage.seed, held_first=champion is not None)
+    places = sample_rows(rows, params.max_rows, stage.seed, held_first=champion is not None)
+    chosen = rows.iloc[places].reset_index(drop=True)
     features, simple = None, simple_figures(chosen)
     if verdict is None:
         features = _embed(stage, chosen)
-        sample = as_sample(chosen, features, {**simple, **_unknown(stage, chosen)}, judged_by(champion, chosen))
+        wide = _of_all(stage, rows, places)
+        figures = {**simple, **_unknown(stage, chosen)} if wide is None else {}
+        sample = as_sample(chosen, features, figures, judged_by(champion, chosen), wide)
+        if champion is not None:
+            held, taught = of_the_reference(stage, champion, rows, params.max_rows)
+            sample = replace(sample, held=held, taught=taught)
         verdict = detect(sample, sizes, limits, stage.seed)
     advice = advise(verdict, params.recipe, situation(stage, window, champion, rows), stage.model)
     verdict.write(stage.out("shift.json"))
@@ -77,18 +87,18 @@ def measure(rows: pd.DataFrame) -> Sizes:
     return Sizes(int((~incoming).sum()), int(incoming.sum()), float(labelled.sum() / max(1, incoming.sum())), new)
 
 
-def sample_rows(rows: pd.DataFrame, max_rows: int, seed: int, *, held_first: bool) -> pd.DataFrame:
-    """At most ``max_rows`` of each role, chosen by a hash of the row id, in the order of the table.
+def sample_rows(rows: pd.DataFrame, max_rows: int, seed: int, *, held_first: bool) -> list[int]:
+    """Positions of at most ``max_rows`` of each role, chosen by a hash of the row id, in the order of the table.
 
     Args: held_first: reference rows that the champion was not trained on before those that it was.
     """
-    kept = []
-    for role, side in rows.groupby("role", sort=True):
+    kept: list[int] = []
+    for role, side in rows.reset_index(drop=True).groupby("role", sort=True):
         rank = side["row_id"].map(lambda row_id: sha256_bytes(f"{seed} {row_id}".encode()))
         if held_first and role == "reference":
             rank = (side["split"] == "train").map({True: "1 ", False: "0 "}) + rank
         kept += rank.sort_values().index[:max_rows].tolist()
-    return rows.loc[sorted(kept)].reset_index(drop=True)
+    return sorted(kept)
 
 
 def simple_figures(rows: pd.DataFrame) -> dict[str, Any]:
@@ -100,7 +110,11 @@ def simple_figures(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def as_sample(
-    rows: pd.DataFrame, features: np.ndarray[Any, Any], figures: dict[str, Any], champion: Champion | None
+    rows: pd.DataFrame,
+    features: np.ndarray[Any, Any],
+    figures: dict[str, Any],
+    champion: Champion | None,
+    wide: Wide | None = None,
 ) -> Sample:
     """Group labels are used only where every row has one."""
     said = _said(rows)
@@ -110,11 +124,48 @@ def as_sample(
         labels=[label if isinstance(label, str) else None for label in rows["label"]],
         texts=said,
         shown=[str(value) for value in rows[shown_columns(rows.columns)[0]]],
-        groups=list(rows["group"]) if rows["group"].notna().all() else None,
+        groups=_groups(rows),
         figures=figures,
         champion=champion,
         places=[(str(row), str(file), int(line)) for row, file, line in rows[["row_id", "file", "line"]].to_numpy()],
+        wide=wide,
     )
+
+
+def of_the_reference(
+    stage: Stage, champion: runtime.Predictor, rows: pd.DataFrame, max_rows: int
+) -> tuple[Held, Taught | None]:
+    """Labelled reference rows for the estimate of accuracy: held-out ones, which it is only as sure as, `HELD` times as
+    many as are compared; and as many of the training side as are compared."""
+    known = rows[(rows["role"] == "reference") & rows["label"].notna()]
+    sides = []
+    for is_held, most in ((True, HELD * max_rows), (False, max_rows)):
+        side = known[(known["split"] != "train") == is_held].reset_index(drop=True)
+        side = side.iloc[sample_rows(side, most, stage.seed, held_first=False)].reset_index(drop=True)
+        sides.append((side, _embed(stage, side) if len(side) else np.zeros((0, 1))))
+    (held, features), (taught, of_taught) = sides
+    logits = champion.logits(champion.inputs.values(held)) if len(held) else np.zeros((0, len(champion.labels)))
+    outputs = softmax(logits.astype(np.float64), champion.info.temperature)
+    right = np.asarray(champion.labels)[outputs.argmax(axis=1)] == held["label"].to_numpy(dtype=str)
+    return Held(features, outputs, right, _groups(held)), Taught.of(of_taught, list(taught["label"]))
+
+
+def _groups(rows: pd.DataFrame) -> list[str] | None:
+    return list(rows["group"]) if rows["group"].notna().all() else None
+
+
+def _of_all(stage: Stage, rows: pd.DataFrame, places: list[int]) -> Wide | None:
+    """Figures of the words of all rows, where the sample leaves some out; those of images take as long as to embed
+    them."""
+    said = _said(rows) if len(places) < len(rows) else None
+    if said is None:
+        return None
+    figures = {**texts.figures(said), **_unknown(stage, rows)}
+    incoming, groups = (rows["role"] == "incoming").to_numpy(), _groups(rows)
+    # With groups on some of the rows only, the sample would be drawn otherwise than all rows are.
+    if groups is None and _groups(rows.iloc[places]) is not None:
+        return None
+    return Wide(incoming, figures, np.asarray(places), groups)
 
 
 def judged_by(champion: runtime.Predictor | None, rows: pd.DataFrame) -> Champion | None:

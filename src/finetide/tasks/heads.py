@@ -12,6 +12,10 @@ from torch import nn
 from finetide.errors import BaseModelError
 
 
+# Of a head that nothing solves before the encoder learns; BERT's (Devlin et al. 2019, their code).
+DEVIATION = 0.02
+
+
 def make(features: int, hidden: Sequence[int], outputs: int, dropout: float) -> nn.Module:
     """A head whose last layer is zero, so that before any training every label has the same score, and the first
     gradients of a linear head are the probe's.

@@ -123,6 +123,9 @@ class QuestionAnswering:
             weights_of.load_tuned(module, weights, state, OUTPUTS)
         else:
             weights_of.load_encoder(encoder, state, weights)
+            # No probe solves this head before the encoder learns. Of zeros, it lets hardly anything through until it
+            # has grown: one epoch of 2,000 questions of SQuAD came to an F1 of 15, with this to 38 (docs/lab-log.md).
+            nn.init.normal_(heads.last(module.head).weight, std=heads.DEVIATION)
         path = weights / "tokenizer.json"
         tokenizer = load_tokenizer(str(path))
         preprocessor = Preprocessor(tokenizer, path.read_bytes(), int(config.pad_token_id or 0), has_types)

@@ -91,3 +91,17 @@ def test_too_few_labels_are_named(tmp_path: Path, label: str, says: str) -> None
     path = write_csv(tmp_path / "shop.csv", [{**row, "intent": label} for row in rows(10, "shop", 1)])
     with pytest.raises(DataError, match=says):
         inspect([path], [], ColumnParams(text="body", label="intent", split=None, group=None), "auto")
+
+
+def test_a_column_of_numbers_is_no_label(tmp_path: Path) -> None:
+    columns = ColumnParams(text="body", label="intent", split=None, group=None)
+    priced = [{**row, "intent": f"{number}.50"} for number, row in enumerate(rows(40, "shop", 1))]
+    path = write_csv(tmp_path / "shop.csv", priced)
+    says = (
+        r"40 different labels on 40 reference rows in column 'intent': that is an id, .*"
+        r"\(found '0\.50, 1\.50, 10\.50'\)\n  fix: check --label"
+    )
+    with pytest.raises(DataError, match=says):
+        inspect([path], [], columns, "auto")
+    twice = [{**row, "intent": str(number // 2)} for number, row in enumerate(rows(40, "shop", 1))]
+    assert len(inspect([write_csv(tmp_path / "twice.csv", twice)], [], columns, "auto").labels) == 20

@@ -148,8 +148,9 @@ def drop(effect: float, low: float) -> Statistic:
 
 def test_the_loss_is_measured_where_it_is_no_chance_or_the_least_of_a_trusted_estimate() -> None:
     found = AccuracyEstimate(
-        reference=0.9, estimated=0.7, low=0.6, high=0.75, by_confidence=0.7, labelled=None, trusted=True, reason=""
-    )
+        reference=0.9, estimated=0.7, low=0.6, high=0.75, by_threshold=0.7, by_agreement=0.7, by_confidence=0.7,
+        held_rows=900, labelled=None, trusted=True, reason="",
+    )  # fmt: skip
     loss = policy._loss
     assert loss(shift("adapt", statistics=(drop(0.12, 0.04),), accuracy=found)) == (0.12, "their labels")
     assert loss(shift("adapt", statistics=(drop(0.12, -0.01),), accuracy=found)) == (0.0, "their labels")

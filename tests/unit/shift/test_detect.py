@@ -10,8 +10,10 @@ import pytest
 
 from finetide.contracts.shift import ShiftVerdict, Statistic
 from finetide.shift.detect import Limits, Sizes, detect, without_test
+from finetide.shift.measure import compare
+from finetide.shift.permute import adjusted, p_values
 from finetide.shift.plot import picture
-from finetide.shift.sample import Champion, Sample
+from finetide.shift.sample import Champion, Sample, Wide
 
 LIMITS = Limits(alpha=0.05, permutations=99, min_rows=20, harmless_auc=0.7, halt_auc=0.9, min_labelled_share=0.5)
 
@@ -223,6 +225,43 @@ def test_few_labels_and_trained_on_rows_do_not_raise_the_false_alarm_rate() -> N
         verdict = detect(made, sizes(40, share=0.2), Limits(0.1, 49, 10, 0.5, 1.1, 0.0), seed=seed)
         alarms += verdict.p is not None and verdict.p < 0.1
     assert alarms / 150 < 0.08 + 3 * np.sqrt(0.08 * 0.92 / 150)
+
+
+def of_many(seed: int, moved: float = 0.0, groups: bool = False) -> Sample:
+    """80 rows with features of 600, whose figures all count; and a figure that goes with the features."""
+    rng = np.random.default_rng(seed)
+    many, some = 600, np.sort(rng.choice(600, 80, replace=False))
+    incoming = rng.permutation(many) < 200
+    x = rng.normal(size=(many, 4))
+    figures = {"words": rng.normal(size=many) + moved * incoming, "digits": x[:, 0] + 0.3 * rng.normal(size=many)}
+    names = [f"{side}{number // 3}" for number, side in enumerate(incoming)] if groups else None
+    wide = Wide(incoming, figures, some, names)
+    return Sample(
+        incoming[some], x[some], [None] * 80, groups=names and [names[place] for place in some], wide=wide
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_figures_of_all_rows_beside_features_of_some_keep_the_rate(groups: bool) -> None:
+    alarms = sum(min(adjusted(values_of(of_many(seed, groups=groups)))) < 0.05 for seed in range(300))
+    assert 5 <= alarms <= 26  # 15 are promised; 0.2 % of such series are outside
+
+
+def values_of(sample: Sample) -> list[np.ndarray[Any, Any]]:
+    return [one.values for one in compare(sample, 99, 1).measured]
+
+
+def test_a_figure_of_all_rows_finds_what_the_sampled_rows_do_not_show() -> None:
+    moved = of_many(3, moved=0.35)
+    assert moved.wide is not None
+    found = {one.name: one for one in compare(moved, 199, 1).measured}
+    assert found["words"].sizes == (200, 400)
+    assert found["domain classifier"].sizes == (int(moved.incoming.sum()), int((~moved.incoming).sum()))
+    assert p_values(found["words"].values)[0] == 1 / 200
+    here = moved.wide.figures["words"][moved.wide.places]
+    alone = replace(moved, wide=None, figures={"words": here})
+    assert p_values(compare(alone, 199, 1).measured[-1].values)[0] > 0.01
+    assert found["words"].deviation == pytest.approx(np.sqrt(1 / 200 + 1 / 400), rel=0.25)
 
 
 def test_what_is_detectable_is_found_in_four_of_five_windows() -> None:

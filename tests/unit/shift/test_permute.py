@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from finetide.shift import permute
 from finetide.shift.permute import Draws, adjusted, combine, p_values
+
+
+def resamples(draws: Draws, count: int) -> np.ndarray:
+    return np.concatenate(list(draws.resamples(count, np.random.default_rng(1))))
 
 
 def test_p_is_never_zero_and_counts_the_observed_draw() -> None:
@@ -25,7 +30,7 @@ def test_rows_of_a_group_move_together_and_are_resampled_together() -> None:
     sides = np.array([True] * 6 + [False] * 6)
     groups = ["a", "a", "a", "b", "b", "b", "c", "c", "d", "d", "e", "e"]
     draws = Draws.make(sides, 30, np.random.default_rng(0), groups)
-    for found in (draws.sides_of(np.ones(12, dtype=bool)), draws.resamples(30, np.random.default_rng(1))):
+    for found in (draws.sides_of(np.ones(12, dtype=bool)), resamples(draws, 30)):
         for draw in found:
             for group in set(groups):
                 assert len({float(draw[place]) for place, name in enumerate(groups) if name == group}) == 1
@@ -43,6 +48,30 @@ def test_some_rows_keep_their_own_sizes_and_follow_the_draws_of_all() -> None:
     assert every[:, labelled][some].mean() > 0.95
 
 
+def test_blocks_of_draws_are_the_draws_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = np.arange(20) < 8
+    draws = Draws.make(sides, 50, np.random.default_rng(0), [str(row // 2) for row in range(20)])
+    views = [draws.view(np.ones(20, dtype=bool)), draws.view(np.arange(20) % 4 < 2, np.arange(20) // 10)]
+
+    def found() -> list[bytes]:
+        return [one.tobytes() for one in draws.evaluate([(view, lambda sides: sides) for view in views])]
+
+    whole, resampled = found(), resamples(draws, 30)
+    monkeypatch.setattr(permute, "BLOCK", 7 * 16)
+    assert len(list(draws.resamples(30, np.random.default_rng(1)))) == 6
+    assert found() == whole
+    assert (resamples(draws, 30).sum(axis=1) == resampled.sum(axis=1)).all()
+    nobody = Draws.make(sides, 0, np.random.default_rng(0)).sides_of(np.ones(20, dtype=bool))
+    assert (nobody == sides[None]).all()
+
+
+def test_the_draws_of_some_rows_are_those_of_all() -> None:
+    draws = Draws.make(np.arange(12) < 5, 40, np.random.default_rng(0))
+    places = np.array([0, 3, 4, 7, 9, 11])
+    some = np.isin(np.arange(12), places)
+    assert (draws.of(places).sides_of(np.ones(6, dtype=bool)) == draws.sides_of(some)).all()
+
+
 def test_strata_keep_their_sizes_in_every_draw() -> None:
     sides = np.array([True, True, False, False, True, False, False, False])
     strata = np.array([0, 0, 0, 0, 1, 1, 1, 1])
@@ -53,7 +82,7 @@ def test_strata_keep_their_sizes_in_every_draw() -> None:
 
 def test_resamples_draw_each_side_from_itself() -> None:
     sides = np.array([True] * 5 + [False] * 15)
-    times = Draws.make(sides, 1, np.random.default_rng(0)).resamples(100, np.random.default_rng(1))
+    times = resamples(Draws.make(sides, 1, np.random.default_rng(0)), 100)
     assert (times[:, sides].sum(axis=1) == 5).all()
     assert (times[:, ~sides].sum(axis=1) == 15).all()
 

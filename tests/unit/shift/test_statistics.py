@@ -8,7 +8,9 @@ from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from finetide.shift import statistics
+from finetide.shift import features, statistics
+from finetide.shift.features import Domain, Mmd, Unseen
+from finetide.shift.permute import Draws
 from finetide.shift.texts import figures, unknown_tokens
 
 
@@ -22,7 +24,7 @@ def weights(incoming: int, reference: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def domain_auc(x: np.ndarray, here: np.ndarray, seed: int = 1) -> float:
-    return float(statistics.auc(statistics.domain_scores(x, here, np.random.default_rng(seed)), here)[0])
+    return float(statistics.auc(Domain(x, np.random.default_rng(seed)).scores(here), here)[0])
 
 
 def test_auc_is_half_without_and_high_with_a_shift() -> None:
@@ -53,7 +55,7 @@ def test_mmd_is_that_of_the_definition() -> None:
         + np.mean([k[i, j] for i in b for j in b if i != j])
         - 2 * np.mean([k[i, j] for i in a for j in b])
     )
-    assert statistics.mmd(statistics.kernel(x), side)[0] == pytest.approx(expected)
+    assert Mmd(x, np.random.default_rng(0)).values(side)[0] == pytest.approx(expected)
 
 
 def test_mean_difference_is_cohens_d() -> None:
@@ -103,13 +105,12 @@ def test_about_one_in_twenty_rows_is_unseen_without_a_shift_and_all_far_ones_wit
     rng = np.random.default_rng(0)
     x = rng.normal(size=(600, 4))
     here = sides(300, 300)
-    share, _ = statistics.unseen(x, here)
-    assert 0.02 < share[0] < 0.09
+    assert 0.02 < Unseen(x, np.random.default_rng(0)).values(here)[0] < 0.09
     x[:150] = np.array([9.0, -9.0, 9.0, -9.0]) + rng.normal(size=(150, 4)) / 10
     x[150:] = np.abs(x[150:])
-    share, rows = statistics.unseen(x, here)
-    assert rows[:150].all()
-    assert 0.5 < share[0] < 0.6
+    found = Unseen(x, np.random.default_rng(0))
+    assert found.beyond(here[0])[:150].all()
+    assert 0.5 < found.values(here)[0] < 0.6
 
 
 def test_mmds_deviation_is_what_repeated_samples_show() -> None:
@@ -118,10 +119,37 @@ def test_mmds_deviation_is_what_repeated_samples_show() -> None:
         rng = np.random.default_rng(seed)
         x = rng.normal(size=(120, 2))
         x[:60, 0] += 1.5
-        kernel = statistics.kernel(x)
-        found.append(statistics.mmd(kernel, sides(60, 60))[0])
-        deviations.append(statistics.mmd_deviation(kernel, sides(60, 60)[0], 0.0))
+        mmd = Mmd(x, np.random.default_rng(0))
+        found.append(mmd.values(sides(60, 60))[0])
+        deviations.append(mmd.deviation(sides(60, 60)[0], 0.0))
     assert np.mean(deviations) == pytest.approx(np.std(found), rel=0.35)
+
+
+def test_what_many_rows_cost_less_by_is_what_few_rows_have_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rows by all pairs, and as if they were too many for that."""
+    rng = np.random.default_rng(3)
+    x = np.abs(rng.normal(size=(900, 8)))
+    x[:400] += 0.2
+    x[:60] *= -1.0
+    draws = Draws.make(np.arange(900) < 400, 60, rng).sides_of(np.ones(900, dtype=bool))
+
+    def found() -> tuple[list[np.ndarray], float]:
+        mmd = Mmd(x, np.random.default_rng(0))
+        values = [mmd.values(draws), Unseen(x, np.random.default_rng(1)).values(draws)]
+        return values, mmd.deviation(draws[0], float(values[0][1:].std()))
+
+    exact, deviation = found()
+    monkeypatch.setattr(features, "EXACT", 400)
+    about, about_deviation = found()
+    assert "random features" in Mmd(x, np.random.default_rng(0)).note
+    assert about[0][0] == pytest.approx(exact[0][0], rel=0.15)
+    assert about_deviation == pytest.approx(deviation, rel=0.25)
+    assert about[0][1:].std() == pytest.approx(exact[0][1:].std(), rel=0.25)
+    assert abs(about[0][1:].mean()) < exact[0][1:].std()  # unbiased
+    assert about[1][0] == pytest.approx(exact[1][0], abs=0.06)
+    for some, every in zip(about, exact, strict=True):
+        assert some[0] > some[1:].max()
+        assert every[0] > every[1:].max()
 
 
 def test_the_deviation_of_an_auc_of_one_half_is_the_rank_tests() -> None:

@@ -68,7 +68,20 @@ def test_two_runs_write_the_same_bytes(project: Project) -> None:
         one.name for one in verdict.statistics
     }
     assert verdict.moved[0].file == "airline.csv"
+    # Figures of words are those of all rows, whatever is sampled.
+    sides = table()["role"].value_counts()
+    by_name = {one.name: one for one in verdict.statistics}
+    assert (by_name["words"].incoming_rows, by_name["words"].reference_rows) == (sides["incoming"], sides["reference"])
+    assert (by_name["domain classifier"].incoming_rows, by_name["domain classifier"].reference_rows) == (60, 60)
+    assert b"features of a sample only (shift.max_rows): a domain AUC of" in first["shift.html"]
     assert run(project)[1] == first
+
+
+def test_with_room_for_all_rows_nothing_is_sampled(project: Project) -> None:
+    project.params(shift={"permutations": 119, "max_rows": 10_000, "min_rows": 20})
+    verdict, found = run(project)
+    assert (verdict.compared_incoming, verdict.compared_reference) == (verdict.incoming_rows, verdict.reference_rows)
+    assert b"features of a sample only" not in found["shift.html"]
 
 
 def test_the_champion_is_compared_on_rows_that_it_was_not_trained_on(project: Project) -> None:
@@ -104,8 +117,8 @@ def test_held_out_reference_rows_come_first_where_there_is_a_champion() -> None:
             "split": (["train", "train", "test"] * 14)[:40],
         }
     )
-    chosen = shift.sample_rows(rows, 10, 3, held_first=True)
+    chosen = rows.iloc[shift.sample_rows(rows, 10, 3, held_first=True)]
     assert set(chosen.loc[chosen["role"] == "reference", "split"]) == {"test"}
     assert (chosen["role"] == "incoming").sum() == 10
-    plain = shift.sample_rows(rows, 10, 3, held_first=False)
+    plain = rows.iloc[shift.sample_rows(rows, 10, 3, held_first=False)]
     assert set(plain.loc[plain["role"] == "reference", "split"]) == {"train", "test"}
