@@ -27,7 +27,8 @@ from finetide.errors import InputError
 from finetide.files import write_bytes, write_text
 from finetide.metrics.calibration import softmax
 from finetide.seeding import derive, generator
-from finetide.shift import informative, overlap, statistics
+from finetide.shift import informative, overlap
+from finetide.shift.features import FOLDS, Domain
 from finetide.stages.champion import pinned
 
 Array = np.ndarray[Any, Any]
@@ -118,11 +119,11 @@ def _rank(stage: Stage, close: pd.DataFrame, unsure: Array, known: pd.DataFrame,
     ends = np.cumsum([len(close), len(reference)])
     mine, theirs, told = np.split(features, ends)
     like = np.ones(len(close))
-    if min(len(mine), len(theirs)) >= statistics.FOLDS:
+    if min(len(mine), len(theirs)) >= FOLDS:
         both = np.concatenate([mine, theirs])
         incoming = np.arange(len(both)) < len(mine)
         chance = generator(stage.seed, "label-requests", "folds")
-        ratio = overlap.odds(statistics.domain_scores(both, incoming[None], chance)[:, 0], incoming)[: len(mine)]
+        ratio = overlap.odds(Domain(both, chance).scores(incoming[None])[:, 0], incoming)[: len(mine)]
         like = ratio / (1.0 + ratio)
     # A row of which the champion is sure still counts a little: it may be surely wrong.
     return informative.choose((0.05 + unsure) * like, mine, told, wanted)

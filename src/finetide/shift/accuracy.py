@@ -42,15 +42,18 @@ def estimate(sample: Sample, found: Sequence[Statistic], alpha: float, seed: int
     if len(held.right) < 2 or not incoming.any():
         return None
     outputs = champion.outputs[incoming]
-    agreed = agreement(taught, [held.features, sample.features[incoming]], seed) if taught is not None else None
-    before = _Side(held.outputs, held.groups, agreed and agreed[0], held.right.astype(float))
-    after = _Side(outputs, _only(sample.groups, incoming), agreed and agreed[1])
+    sides = [held.features, sample.features[incoming]]
+    agreed = agreement(taught, sides, seed) if taught is not None else (None, None)
+    before = _Side(held.outputs, held.groups, agreed[0], held.right.astype(float))
+    after = _Side(outputs, _only(sample.groups, incoming), agreed[1])
     by_threshold, by_agreement = _above(before, after), _agreeing(before, after)
     chance = generator(seed, "shift", "accuracy")
     drawn = [(before.drawn(chance), after.drawn(chance)) for _ in range(RESAMPLES)]
     deviation = float(np.std([_mean(*sides) for sides in drawn]))
-    falling = -float(np.mean(after.agreed) - np.mean(before.agreed)) if agreed else None
-    error = float(np.std([np.mean(other.agreed) - np.mean(one.agreed) for one, other in drawn])) if agreed else 0.0
+    falling, error = None, 0.0
+    if taught is not None:
+        falling = float(before.agreed.mean() - after.agreed.mean())
+        error = float(np.std([one.agreed.mean() - other.agreed.mean() for one, other in drawn]))
     doubt = (
         _labels_say({one.name: one for one in found}, alpha) or _unknown_ground(falling, error)
         or _unlike(by_threshold, by_agreement) or _wide(NORMAL * deviation, len(held.right))

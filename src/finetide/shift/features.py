@@ -162,7 +162,7 @@ class Unseen:
     def _distances(self, rows: Array) -> Array:
         """[given rows, pool], infinite from a row to itself."""
         x, pool = self.x[rows], self.x[self.pool]
-        found = np.maximum(0.0, (x**2).sum(axis=1)[:, None] + (pool**2).sum(axis=1)[None, :] - 2 * x @ pool.T)
+        found: Array = np.maximum(0.0, (x**2).sum(axis=1)[:, None] + (pool**2).sum(axis=1)[None, :] - 2 * x @ pool.T)
         found[rows[:, None] == self.pool[None, :]] = np.inf
         return found
 

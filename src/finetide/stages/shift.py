@@ -5,7 +5,9 @@ The champion is the one that the window pins, found in serving/ by its hash, as 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from finetide.shift.recipe import Situation, advise
 from finetide.shift.sample import Champion, Held, Sample, Taught, Wide
 from finetide.stages.champion import pinned
 
+Array = np.ndarray[Any, Any]
 BATCH_TOKENS = 4096
 # Held-out reference rows by which accuracy is estimated, by the rows a side that are compared: an estimate is as sure
 # as these make it (docs/lab-log.md, 2026-11-22).
@@ -49,13 +52,22 @@ def run(stage: Stage) -> None:
     chosen = rows.iloc[places].reset_index(drop=True)
     features, simple = None, simple_figures(chosen)
     if verdict is None:
-        features = _embed(stage, chosen)
+        held, taught = of_the_reference(rows, params.max_rows, stage.seed) if champion is not None else ([], [])
+        seen = _by_place([*places, *held, *taught], lambda part: _embed(stage, rows.iloc[part]))
+        features = seen(places)
         wide = _of_all(stage, rows, places)
         figures = {**simple, **_unknown(stage, chosen)} if wide is None else {}
-        sample = as_sample(chosen, features, figures, judged_by(champion, chosen), wide)
+        sample = as_sample(chosen, features, figures, wide)
         if champion is not None:
-            held, taught = of_the_reference(stage, champion, rows, params.max_rows)
-            sample = replace(sample, held=held, taught=taught)
+            outputs = _by_place([*places, *held], partial(_judged, champion, rows))
+            labels = rows["label"].to_numpy()
+            right = np.asarray(champion.labels)[outputs(held).argmax(axis=1)] == labels[held].astype(str)
+            sample = replace(
+                sample,
+                champion=Champion(champion.labels, outputs(places), _not_trained_on(chosen)),
+                held=Held(seen(held), outputs(held), right, _groups(rows.iloc[held])),
+                taught=Taught.of(seen(taught), list(labels[taught])),
+            )
         verdict = detect(sample, sizes, limits, stage.seed)
     advice = advise(verdict, params.recipe, situation(stage, window, champion, rows), stage.model)
     verdict.write(stage.out("shift.json"))
@@ -111,10 +123,9 @@ def simple_figures(rows: pd.DataFrame) -> dict[str, Any]:
 
 def as_sample(
     rows: pd.DataFrame,
-    features: np.ndarray[Any, Any],
+    features: Array,
     figures: dict[str, Any],
-    champion: Champion | None,
-    wide: Wide | None = None,
+    wide: Wide | None,
 ) -> Sample:
     """Group labels are used only where every row has one."""
     said = _said(rows)
@@ -126,28 +137,29 @@ def as_sample(
         shown=[str(value) for value in rows[shown_columns(rows.columns)[0]]],
         groups=_groups(rows),
         figures=figures,
-        champion=champion,
         places=[(str(row), str(file), int(line)) for row, file, line in rows[["row_id", "file", "line"]].to_numpy()],
         wide=wide,
     )
 
 
-def of_the_reference(
-    stage: Stage, champion: runtime.Predictor, rows: pd.DataFrame, max_rows: int
-) -> tuple[Held, Taught | None]:
-    """Labelled reference rows for the estimate of accuracy: held-out ones, which it is only as sure as, `HELD` times as
-    many as are compared; and as many of the training side as are compared."""
-    known = rows[(rows["role"] == "reference") & rows["label"].notna()]
-    sides = []
-    for is_held, most in ((True, HELD * max_rows), (False, max_rows)):
-        side = known[(known["split"] != "train") == is_held].reset_index(drop=True)
-        side = side.iloc[sample_rows(side, most, stage.seed, held_first=False)].reset_index(drop=True)
-        sides.append((side, _embed(stage, side) if len(side) else np.zeros((0, 1))))
-    (held, features), (taught, of_taught) = sides
-    logits = champion.logits(champion.inputs.values(held)) if len(held) else np.zeros((0, len(champion.labels)))
-    outputs = softmax(logits.astype(np.float64), champion.info.temperature)
-    right = np.asarray(champion.labels)[outputs.argmax(axis=1)] == held["label"].to_numpy(dtype=str)
-    return Held(features, outputs, right, _groups(held)), Taught.of(of_taught, list(taught["label"]))
+def of_the_reference(rows: pd.DataFrame, max_rows: int, seed: int) -> tuple[list[int], list[int]]:
+    """Positions of labelled reference rows for the estimate of accuracy: held-out ones, which it is only as sure as,
+    `HELD` times as many as are compared; and of the training side as many as are compared."""
+    known = ((rows["role"] == "reference") & rows["label"].notna()).to_numpy()
+    trained = (rows["split"] == "train").to_numpy()
+    sides = np.flatnonzero(known & ~trained), np.flatnonzero(known & trained)
+    held, taught = (
+        side[sample_rows(rows.iloc[side], most, seed, held_first=False)].tolist()
+        for side, most in zip(sides, (HELD * max_rows, max_rows), strict=True)
+    )
+    return held, taught
+
+
+def _by_place(places: Sequence[int], make: Callable[[list[int]], Array]) -> Callable[[Sequence[int]], Array]:
+    """What ``make`` gives of rows, by their positions: each row is asked for once, however often it is wanted."""
+    order = sorted(set(places))
+    made, at = make(order), {place: number for number, place in enumerate(order)}
+    return lambda wanted: made[[at[place] for place in wanted]]
 
 
 def _groups(rows: pd.DataFrame) -> list[str] | None:
@@ -168,17 +180,19 @@ def _of_all(stage: Stage, rows: pd.DataFrame, places: list[int]) -> Wide | None:
     return Wide(incoming, figures, np.asarray(places), groups)
 
 
-def judged_by(champion: runtime.Predictor | None, rows: pd.DataFrame) -> Champion | None:
-    """The champion's calibrated probabilities. It was trained on the reference rows of the training side."""
-    if champion is None:
-        return None
-    logits = champion.logits(champion.inputs.values(rows))
-    outputs = softmax(logits.astype(np.float64), champion.info.temperature)
-    scored = ((rows["role"] == "incoming") | (rows["split"] != "train")).to_numpy()
-    return Champion(champion.labels, outputs, scored)
+def _judged(champion: runtime.Predictor, rows: pd.DataFrame, places: list[int]) -> Array:
+    """The champion's calibrated probabilities, [places, labels]."""
+    logits = champion.logits(champion.inputs.values(rows.iloc[places].reset_index(drop=True)))
+    return softmax(logits.astype(np.float64), champion.info.temperature)
 
 
-def _histogram(rows: pd.DataFrame, simple: dict[str, Any]) -> tuple[str, np.ndarray[Any, Any]]:
+def _not_trained_on(rows: pd.DataFrame) -> Array:
+    """[rows] bool. The champion was trained on the reference rows of the training side."""
+    found: Array = ((rows["role"] == "incoming") | (rows["split"] != "train")).to_numpy()
+    return found
+
+
+def _histogram(rows: pd.DataFrame, simple: dict[str, Any]) -> tuple[str, Array]:
     """What the picture's histogram shows, and its values: how long texts are, or how bright images."""
     if "brightness" in simple:
         return "Brightness (0: black, 1: white)", simple["brightness"]
@@ -201,7 +215,7 @@ def _unknown(stage: Stage, rows: pd.DataFrame) -> dict[str, Any]:
     return texts.unknown_tokens(said, str(folder / "tokenizer.json"))
 
 
-def _embed(stage: Stage, rows: pd.DataFrame) -> np.ndarray[Any, Any]:
+def _embed(stage: Stage, rows: pd.DataFrame) -> Array:
     # Torch is imported here: a run without incoming rows has no use for it.
     from finetide.engine.inference import embed
     from finetide.task import ModelSettings
@@ -210,7 +224,7 @@ def _embed(stage: Stage, rows: pd.DataFrame) -> np.ndarray[Any, Any]:
     length = stage.value("train.max_length", MaxLength)
     folder = base.resolve(stage.base, stage.root)
     built = task.build(folder, ModelSettings(("?",), length, "mean", 0.0), seed=derive(stage.seed, "build"))
-    unlabelled = rows.assign(label=None)
+    unlabelled = rows.reset_index(drop=True).assign(label=None)
     cache = stage.root / ".finetide" / "cache" / "features"
     examples = task.encode(built, unlabelled)
     found = embed(task, built, examples, batch_tokens=BATCH_TOKENS, cache=cache)

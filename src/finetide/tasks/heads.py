@@ -11,7 +11,6 @@ from torch import nn
 
 from finetide.errors import BaseModelError
 
-
 # Of a head that nothing solves before the encoder learns; BERT's (Devlin et al. 2019, their code).
 DEVIATION = 0.02
 

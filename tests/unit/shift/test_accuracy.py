@@ -97,7 +97,8 @@ def test_labels_that_say_otherwise_are_believed() -> None:
 
 
 def test_few_rows_are_not_trusted_and_none_give_no_estimate() -> None:
-    assert found(made(seed=3, held=90)[0]).reason.endswith("by 90 held-out reference rows and these incoming ones")
+    wide = found(made(1.6, seed=3, held=90)[0])
+    assert wide.reason.endswith("points only, by 90 held-out reference rows and these incoming ones")
     assert "too few rows to say whether heads" in found(made(seed=3, rows=12)[0]).reason
     alone = found(made(seed=3, taught=40)[0])
     assert not alone.trusted
