@@ -174,7 +174,7 @@ def prefix(name: str, blocks: int, epochs: int, limit: int, count: int) -> dict[
 
 @contextmanager
 def below(built: Built, blocks: int) -> Iterator[list[float]]:
-    """Seconds of each forward pass from the model's first layer to the end of the last block below the top ``blocks``.
+    """Seconds of each forward pass from the encoder's first layer to the end of the last block below ``blocks``.
 
     On a GPU they are none, as it works behind the program's back.
     """
@@ -182,8 +182,9 @@ def below(built: Built, blocks: int) -> Iterator[list[float]]:
     last = built.module.get_submodule(found.paths[len(found.paths) - blocks - 1])
     spent: list[float] = []
     began = [0.0]
+    encoder = built.module.get_submodule("encoder")  # what is asked for features alone begins there, too
     hooks = [
-        built.module.register_forward_pre_hook(lambda *_: began.__setitem__(0, time.perf_counter())),
+        encoder.register_forward_pre_hook(lambda *_: began.__setitem__(0, time.perf_counter())),
         last.register_forward_hook(lambda *_: spent.append(time.perf_counter() - began[0])),
     ]
     try:

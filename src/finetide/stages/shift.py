@@ -169,14 +169,12 @@ def _groups(rows: pd.DataFrame) -> list[str] | None:
 def _of_all(stage: Stage, rows: pd.DataFrame, places: list[int]) -> Wide | None:
     """Figures of the words of all rows, where the sample leaves some out; those of images take as long as to embed
     them."""
-    said = _said(rows) if len(places) < len(rows) else None
-    if said is None:
+    said, groups = _said(rows) if len(places) < len(rows) else None, _groups(rows)
+    # With groups on some of the rows only, the sample would be drawn otherwise than all rows are.
+    if said is None or (groups is None and _groups(rows.iloc[places]) is not None):
         return None
     figures = {**texts.figures(said), **_unknown(stage, rows)}
-    incoming, groups = (rows["role"] == "incoming").to_numpy(), _groups(rows)
-    # With groups on some of the rows only, the sample would be drawn otherwise than all rows are.
-    if groups is None and _groups(rows.iloc[places]) is not None:
-        return None
+    incoming = (rows["role"] == "incoming").to_numpy()
     return Wide(incoming, figures, np.asarray(places), groups)
 
 

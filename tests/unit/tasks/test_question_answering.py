@@ -74,7 +74,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def built(base: Path) -> Built:
     made = TASK.build(base, SETTINGS, seed=1)
-    with torch.no_grad():  # a head of zeros would say the same of every token
+    with torch.no_grad():  # far enough from zero to tell tokens apart
         made.module.head.weight.normal_(generator=torch.Generator().manual_seed(2))  # type: ignore[union-attr,operator]
     return made
 
