@@ -51,7 +51,6 @@ from finetide.seeding import derive, generator
 from finetide.stages.evaluate import BATCH_TOKENS
 from finetide.stages.train import engine_settings, model_settings
 from finetide.studies.bench import Bench, open_bench
-from finetide.studies.fit import repeat
 from finetide.studies.methods import PROBE
 from finetide.studies.subsets import subset
 from tallies import lines
@@ -163,7 +162,8 @@ def fitted(bench: Bench, method: str, rate: float, share: float, seed: int) -> d
         randomise(built.module, seed=derive(seed, "scratch"))
     settings = replace(engine_settings(bench.stage, bench.params), seed=seed, feature_cache=None, prefix_cache=None)
     times = -(-STEPS * bench.params.batch_rows // len(rows))
-    data = Data(repeat(task.encode(built, rows), times), task.encode(built, bench.validation))
+    encoded = task.encode(built, rows)
+    data = Data(encoded.take([*range(len(encoded.ids))] * times), task.encode(built, bench.validation))
     started = time.monotonic()
     found = train(task, built, data, phases(method, rate), settings, Unwritten(), Unsaved())
     seconds = time.monotonic() - started

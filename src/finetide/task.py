@@ -81,6 +81,8 @@ class Examples:
     ``lengths``: the cost of an example, for text its number of tokens.
     ``targets``: index of the label, -1 where a row has none; or several numbers an example.
     ``keys``: equal for equal inputs; empty where the inputs' ``repr`` is that.
+    ``groups``: equal for examples that are largely the same input, as questions about one passage are: where it can
+    be, no batch has two of a group. Empty: there are none such.
     """
 
     ids: tuple[str, ...]
@@ -88,6 +90,18 @@ class Examples:
     lengths: np.ndarray[Any, Any]
     targets: np.ndarray[Any, Any]
     keys: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def take(self, places: Sequence[int]) -> Examples:
+        """The examples at ``places``, in that order, as often as they are named."""
+        return Examples(
+            ids=tuple(self.ids[place] for place in places),
+            inputs=[self.inputs[place] for place in places],
+            lengths=self.lengths[[*places]],
+            targets=self.targets[[*places]],
+            keys=tuple(self.keys[place] for place in places) if self.keys else (),
+            groups=tuple(self.groups[place] for place in places) if self.groups else (),
+        )
 
     def identities(self) -> Iterator[str]:
         """What tells the rows' inputs apart, one a row."""

@@ -59,4 +59,4 @@ def compare(task: Task, built: Built, original: torch.nn.Module, examples: Examp
 def _some(examples: Examples) -> Examples:
     by_length = np.argsort(-examples.lengths, kind="stable")
     places = sorted({*by_length[:LONGEST].tolist(), *range(min(OTHERS, len(examples.ids)))})
-    return overfit.part(examples, places)
+    return examples.take(places)

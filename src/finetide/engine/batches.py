@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 Ints = np.ndarray[Any, Any]
+
+# Batches that are filled at a time where groups are kept apart: more of them keep larger groups apart, and mix lengths.
+OPEN = 8
 
 
 def by_length(lengths: Ints, budget: int) -> Iterator[list[int]]:
@@ -36,19 +39,43 @@ def cut(order: Sequence[int], lengths: Ints, budget: int, *, packed: bool = Fals
         yield batch
 
 
-def epoch(lengths: Ints, rows: int, rng: np.random.Generator, *, pool: int = 50) -> list[list[int]]:
+def epoch(
+    lengths: Ints, rows: int, rng: np.random.Generator, *, groups: Sequence[Hashable] = (), pool: int = 50
+) -> list[list[int]]:
     """Batches of ``rows`` rows for one pass, in random order, of like length.
 
     Rows are shuffled, then sorted by length within pools of ``pool`` batches, so that padding is small and every epoch
     mixes anew; then the batches are shuffled. Every row comes exactly once.
+
+    Args: groups: one a row, or none at all; rows of a group, which are of like length because they are of like content,
+        come in different batches where they can: a step on one passage's questions learns that passage.
     """
     shuffled = rng.permutation(len(lengths))
     batches: list[list[int]] = []
     for start in range(0, len(shuffled), rows * pool):
         part = shuffled[start : start + rows * pool]
         part = part[np.argsort(lengths[part], kind="stable")]
-        batches += [part[first : first + rows].tolist() for first in range(0, len(part), rows)]
+        order = _apart(part.tolist(), groups, rows) if groups else part.tolist()
+        batches += [order[first : first + rows] for first in range(0, len(order), rows)]
     return [batches[place] for place in rng.permutation(len(batches))]
+
+
+def _apart(order: list[int], groups: Sequence[Hashable], rows: int) -> list[int]:
+    """``order`` moved about so that a run of ``rows`` holds a group once: each row goes into the first open batch that
+    has none of its group, into the oldest where all have one."""
+    full: list[int] = []
+    opened: list[list[int]] = []
+    for row in order:
+        free = [batch for batch in opened if groups[row] not in {groups[other] for other in batch}]
+        if not free and len(opened) < OPEN:
+            opened.append([])
+            free = opened[-1:]
+        chosen = (free or opened)[0]
+        chosen.append(row)
+        if len(chosen) == rows:
+            full += chosen
+            opened = [batch for batch in opened if batch is not chosen]
+    return full + [row for batch in opened for row in batch]
 
 
 def padding(lengths: Ints, batches: Sequence[Sequence[int]]) -> float:

@@ -83,27 +83,17 @@ def measure(
         return around_train([rows[place] for place in index])
 
     found = _outputs(task, built, data.validation, settings, around_validation)
-    outputs = _outputs(task, built, part(data.train, rows), settings, around_sample)
+    outputs = _outputs(task, built, data.train.take(rows), settings, around_sample)
 
     def of(chosen: Sequence[int]) -> Score:
         mine = torch.from_numpy(outputs[np.searchsorted(rows, chosen)])
-        return Score(*task.score(mine, part(data.train, chosen)))
+        return Score(*task.score(mine, data.train.take(chosen)))
 
     return Measured(
         score=Score(*task.score(torch.from_numpy(found), data.validation)),
         ece=_ece(task, found, data.validation),
         sample=of(sampled),
         repeated=of(twice) if twice else None,
-    )
-
-
-def part(examples: Examples, rows: Sequence[int]) -> Examples:
-    return Examples(
-        ids=tuple(examples.ids[row] for row in rows),
-        inputs=[examples.inputs[row] for row in rows],
-        keys=tuple(examples.keys[row] for row in rows) if examples.keys else (),
-        lengths=examples.lengths[rows],
-        targets=examples.targets[rows],
     )
 
 

@@ -80,10 +80,8 @@ def _run(tuner: _Rising, data: Data, settings: Settings) -> tuple[list[float], l
         tuner.module.train()
         while at.step < tuner.total:
             if not order:
-                epoch = at.step // tuner.per_epoch
-                order = batches.epoch(
-                    data.train.lengths, settings.batch_rows, generator(settings.seed, "rates", "order", epoch)
-                )
+                rng = generator(settings.seed, "rates", "order", at.step // tuner.per_epoch)
+                order = batches.epoch(data.train.lengths, settings.batch_rows, rng, groups=data.train.groups)
             rate = tuner.spec.learning_rate * tuner._rate(at.step)
             try:
                 loss = tuner._step(order.pop(0), at)

@@ -360,7 +360,8 @@ class Tuner:
 
     def _order(self, epoch: int) -> list[list[int]]:
         rng = generator(self.settings.seed, "order", self.index, epoch)
-        return batches.epoch(self.data.train.lengths, self.settings.batch_rows, rng)
+        train = self.data.train
+        return batches.epoch(train.lengths, self.settings.batch_rows, rng, groups=train.groups)
 
     def _snapshot(self) -> State:
         return self.adapted.weights()

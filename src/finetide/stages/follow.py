@@ -25,7 +25,7 @@ from finetide.evaluation.align import align
 from finetide.files import read_json
 from finetide.layers.policies import Named
 from finetide.seeding import derive
-from finetide.task import Built, Examples, ModelSettings, Task
+from finetide.task import Built, ModelSettings, Task
 
 # What the recipe's own adapt phase learns, and on which rows.
 OBJECTIVE, ROLE = "masked-language", "incoming"
@@ -196,7 +196,8 @@ def bounded(
     margin = at.recipe.forgetting_margin
     assert margin is not None
     role = dict(zip(rows["row_id"], rows["role"], strict=True))
-    sides = {name: part(data.validation, [role[one] == name for one in data.validation.ids]) for name in ROLES}
+    held = [role[one] for one in data.validation.ids]
+    sides = {name: data.validation.take([place for place, one in enumerate(held) if one == name]) for name in ROLES}
     if not sides["reference"].ids:
         return result, None
     try:
@@ -229,18 +230,6 @@ def bounded(
 
 
 ROLES = ("reference", "incoming")
-
-
-def part(examples: Examples, chosen: Sequence[bool]) -> Examples:
-    """The examples that are ``chosen``, in their order."""
-    rows = [place for place, one in enumerate(chosen) if one]
-    return Examples(
-        ids=tuple(examples.ids[row] for row in rows),
-        inputs=[examples.inputs[row] for row in rows],
-        lengths=examples.lengths[rows],
-        targets=examples.targets[rows],
-        keys=tuple(examples.keys[row] for row in rows) if examples.keys else (),
-    )
 
 
 def _champion(task: Task, built: Built, folder: Path, settings: Settings) -> Built:

@@ -112,7 +112,7 @@ def _trained(bench: Bench, job: Job, work: Path, clock: Clock) -> _Made:
     rows = task.encode(built, job.rows)
     if job.method == "scratch":
         randomise(built.module, seed=derive(job.seed, "scratch"))
-        rows = repeat(rows, repeats(specs, len(job.rows), bench.params.batch_rows))
+        rows = rows.take([*range(len(rows.ids))] * repeats(specs, len(job.rows), bench.params.batch_rows))
     inputs = adapt_inputs(task, built, bench.rows, bench.params) if job.method in ADAPTED else {}
     data = Data(rows, task.encode(built, bench.validation), inputs)
     # No cache of features: what another run left there would make this one look quicker than it is.
@@ -179,17 +179,6 @@ def _warm_up(name: str, start: Path, labels: tuple[str, ...], max_length: int) -
 
 def _start(method: Method) -> str:
     return "champion" if method == "champion" else "base"
-
-
-def repeat(examples: Examples, times: int) -> Examples:
-    """Each example so many times, so that an epoch has more steps."""
-    return Examples(
-        ids=examples.ids * times,
-        inputs=list(examples.inputs) * times,
-        lengths=np.tile(examples.lengths, times),
-        targets=np.tile(examples.targets, times),
-        keys=examples.keys * times,
-    )
 
 
 def _key(bench: Bench, job: Job) -> str:

@@ -152,7 +152,7 @@ class QuestionAnswering:
 
     def encode(self, built: Built, rows: pd.DataFrame) -> Examples:
         """Rows of questions, or of a ``text`` alone, whose features then are that text's."""
-        reading = reading_of(built.settings)
+        reading, groups = reading_of(built.settings), tuple[str, ...]()
         if "question" not in rows:
             found = _alone(built, list(rows["text"]), reading)
             targets = np.full((len(found), 2), UNLABELLED, np.int64)
@@ -161,10 +161,11 @@ class QuestionAnswering:
             asked = [Asked(question, context, answers.golds(said)) for question, context, said in cells]
             found = windows(built.preprocessor.tokenizer, asked, reading)
             targets = _targets(found, [answers.place(said) for said in rows["answers"]])
+            groups = tuple(one.asked.context for one in found)
         ids = list(rows["row_id"])
         keys = tuple(hashlib.sha256(np.array([*one.ids, one.first], np.int64).tobytes()).hexdigest() for one in found)
         lengths = np.array([len(one.ids) for one in found], np.int64)
-        return Examples(tuple(ids[one.row] for one in found), found, lengths, targets, keys)
+        return Examples(tuple(ids[one.row] for one in found), found, lengths, targets, keys, groups)
 
     def scorable(self, built: Built, rows: pd.DataFrame) -> pd.DataFrame:
         del built

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from finetide.contracts.bundle import BundleInfo, Examples
-from finetide.engine.checkpoint import Checkpoints
+from finetide.engine.checkpoint import Checkpoints, Unsaved
 from finetide.engine.inference import embed, predict
 from finetide.engine.loop import train
 from finetide.engine.progress import Curve
@@ -120,6 +120,37 @@ def test_long_contexts_have_several_windows_and_one_answer(built: Built) -> None
     share, labelled = TASK.share_right(outputs, examples)
     assert labelled == len(found)
     assert 0 <= share <= 1
+
+
+def test_what_asks_about_one_passage_is_a_group(built: Built) -> None:
+    found = table(12)
+    examples = TASK.encode(built, found)
+    of = dict(zip(found["row_id"], found["context"], strict=True))
+    assert 1 < len(set(of.values())) < len(found)
+    assert list(examples.groups) == [of[row_id] for row_id in examples.ids]
+    again = examples.take([2, 0])
+    assert (again.groups, again.keys) == (examples.groups[2::-2], examples.keys[2::-2])
+
+
+def test_training_keeps_the_questions_about_a_passage_apart(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = TASK.encode(built, table(40))
+    plain = Tuner._micro_batches
+    steps: list[list[str]] = []
+
+    def watched(self: Tuner, rows: list[int], tokens: int, step: int) -> float:
+        steps.append([examples.groups[row] for row in rows])
+        return plain(self, rows, tokens, step)
+
+    monkeypatch.setattr(Tuner, "_micro_batches", watched)
+    met = []
+    for kept in (examples, replace(examples, groups=())):
+        steps.clear()
+        data = Data(kept, TASK.encode(built, table(2, start=20)))
+        train(TASK, built, data, [SPEC], ENGINE, Curve(tmp_path / f"{bool(kept.groups)}.csv"), Unsaved())
+        met.append(sum(len(step) - len(set(step)) for step in steps))
+    assert met[0] * 4 < met[1]
 
 
 def test_perfect_outputs_score_one_and_none_do_not(built: Built) -> None:
