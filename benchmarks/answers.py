@@ -331,7 +331,7 @@ def arrived(found: dict[str, Any]) -> list[str]:
             )
     lines.append("")
     for name, one in found.items():
-        lines += [f"* {name}: shift says *{one['verdict']}*: {one['sentence']} The judge: {one['judge']}, "
+        lines += [f"* {name}: shift says *{one['verdict']}*: {one['sentence']}. The judge: {one['judge']}, "
                   f"{one['reason']}."]  # fmt: skip
     return lines
 
