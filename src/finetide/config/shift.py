@@ -16,6 +16,10 @@ class RecipeParams(Section):
         description="reference rows that look like incoming ones weigh more in training: between 1/this and this; 1: "
         "all alike"
     )
+    incoming_weight: Annotated[float, Field(ge=1.0, allow_inf_nan=False)] = Field(
+        description="where inputs moved and labelled incoming rows are few beside the reference rows, each may count "
+        "for up to this many of them in training; 1: for one"
+    )
     min_overlap: Share = Field(
         description="weights are of use while the weighted reference rows count as at least this share of themselves "
         "(effective sample size); below it, labels are asked for"

@@ -126,7 +126,7 @@ class ShiftVerdict(Contract):
     overlap: float | None = None
 
 
-StepKind = Literal["prior-correction", "grow-head", "adapt", "weigh", "lower-rate", "blocks", "labels"]
+StepKind = Literal["prior-correction", "grow-head", "adapt", "weigh", "balance", "lower-rate", "blocks", "labels"]
 
 
 class RecipeStep(Contract):
@@ -142,9 +142,10 @@ class Recipe(Contract):
     The other fields are followed only where ``followed`` says so (params.yaml, train.recipe). ``start``: the champion's
     weights, whatever the window says. ``priors``: of each label its frequency among incoming rows by that among
     reference rows, for a correction without training. ``weight_clip``: weights of reference rows lie between 1/this and
-    this; 1: all alike. ``rate_factor``: of the tune phases' learning rate. ``adapt_epochs``: passes over the incoming
-    texts before the phases. ``blocks``: which ones a hint to ``auto`` names. ``forgetting_margin``: accuracy on
-    reference validation rows that may be lost against the champion; null: not looked at.
+    this; 1: all alike. ``incoming_weight``: the most that a labelled incoming row counts for, a reference row being 1.
+    ``rate_factor``: of the tune phases' learning rate. ``adapt_epochs``: passes over the incoming texts before the
+    phases. ``blocks``: which ones a hint to ``auto`` names. ``forgetting_margin``: accuracy on reference validation
+    rows that may be lost against the champion; null: not looked at.
     """
 
     schema_version: Literal[1] = 1
@@ -156,6 +157,7 @@ class Recipe(Contract):
     start: Literal["window", "champion"] = "window"
     priors: dict[str, float] = Field(default_factory=dict)
     weight_clip: float = 1.0
+    incoming_weight: float = 1.0
     rate_factor: float = 1.0
     adapt_epochs: int = 0
     blocks: Literal["early", "late"] | None = None

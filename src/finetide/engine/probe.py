@@ -69,29 +69,32 @@ def out_of_fold(
     labels: int,
     strengths: Sequence[float],
     max_iterations: int,
+    weights: Array | None = None,
 ) -> tuple[Array, Array]:
     """Probabilities of rows by probes that never saw them.
 
     Args:
         features: [rows, hidden] float32. targets, folds: [rows] int, of at least two labels and two folds; the rows of
-            a fold are predicted by the probe of all other folds.
+            a fold are predicted by the probe of all others; those of fold -1 by none.
         others: [others, hidden] float32, rows of no fold: predicted by the mean of the folds' probes.
         strengths: of the L2 penalty; that with the lowest loss on the first fold is every fold's.
+        weights: [rows], how much each counts beside the others; None: all alike.
 
     Returns: [rows, labels] and [others, labels], float64.
     """
     x, y = torch.from_numpy(features), torch.from_numpy(targets)
     found = np.zeros((len(targets), labels))
     rest = np.zeros((len(others), labels))
-    present = np.unique(folds)
+    present = np.unique(folds[folds >= 0])
     chosen: float | None = None
     for fold in present:
         held = folds == fold
         kept = torch.from_numpy(~held)
+        counts = None if weights is None else torch.from_numpy(weights[~held] / weights[~held].mean()).float()
         best = np.inf
         flat = torch.zeros(labels * (features.shape[1] + 1), dtype=torch.float64)
         for l2 in sorted(strengths, reverse=True) if chosen is None else (chosen,):
-            _solve(flat, x[kept], y[kept], labels, l2, max_iterations)
+            _solve(flat, x[kept], y[kept], labels, l2, max_iterations, counts)
             weight, bias = (part.float().numpy().copy() for part in _unpack(flat, labels, x.shape[1]))
             loss = score(weight, bias, features[held], targets[held])[1]
             if loss < best:

@@ -1,7 +1,9 @@
-"""Rows that count for more than others: importance weights of reference rows, and scores of weighted rows."""
+"""Rows that count for more than others: importance weights of reference rows, what to try for incoming ones, and scores
+of weighted rows."""
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,20 @@ def importance(features: Array, incoming: Array, others: Array, clip: float, see
         return kept
 
     return ratio(found), ratio(rest)
+
+
+def folds(held: Array, seed: int) -> Array:
+    """Of rows [rows] bool that are to be predicted, the fold of each; -1 of the others, which every probe sees."""
+    found = np.full(len(held), -1, dtype=np.int64)
+    rows = np.flatnonzero(held)
+    found[generator(seed, "recipe", "balance").permutation(rows)] = np.arange(len(rows)) % FOLDS
+    return found
+
+
+def factors(limit: float) -> tuple[float, ...]:
+    """2, 4, 8 and so on below ``limit``, and ``limit`` itself."""
+    powers = (2.0**power for power in range(1, 64))
+    return (*takewhile(lambda power: power < limit, powers), limit)
 
 
 def score(logits: Array, targets: Array, weights: Array) -> Score:

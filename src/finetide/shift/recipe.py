@@ -51,6 +51,7 @@ def advise(verdict: ShiftVerdict, params: RecipeParams, at: Situation, model: st
     return found.model_copy(
         update={
             "weight_clip": params.weight_clip if "weigh" in kinds else 1.0,
+            "incoming_weight": params.incoming_weight if "balance" in kinds else 1.0,
             "rate_factor": params.rate_factor if "lower-rate" in kinds else 1.0,
             "adapt_epochs": params.adapt_epochs if "adapt" in kinds else 0,
             "blocks": _which(verdict) if "blocks" in kinds else None,
@@ -137,6 +138,14 @@ def _inputs(verdict: ShiftVerdict, params: RecipeParams, at: Situation) -> list[
             f"{params.weight_clip:g} times as much"
         )
         steps.append(RecipeStep(kind="weigh", reason=reason))
+    labelled, known = round(verdict.labelled_share * verdict.incoming_rows), round(at.replay * verdict.reference_rows)
+    # Labels that contradict the known ones may be poison: they are not to count for more.
+    if params.incoming_weight > 1 and 0 < labelled < known and "concept" not in verdict.causes:
+        reason = (
+            f"{labelled} labelled incoming rows would be lost among {known} of the reference: each may count for up to "
+            f"{min(params.incoming_weight, known / labelled):.3g} of them"
+        )
+        steps.append(RecipeStep(kind="balance", reason=reason))
     if params.rate_factor < 1 and at.start == "champion":
         reason = f"training starts from the champion, which has something to lose: {params.rate_factor:g} of the rate"
         steps.append(RecipeStep(kind="lower-rate", reason=reason))

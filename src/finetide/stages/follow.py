@@ -13,15 +13,13 @@ from finetide.contracts.bundle import BundleInfo
 from finetide.contracts.shift import Recipe, StepKind
 from finetide.contracts.training import FollowedStep, Forgetting
 from finetide.contracts.window import Window
-from finetide.engine import forgetting, probe, weigh
+from finetide.engine import forgetting
 from finetide.engine.correct import correct
-from finetide.engine.inference import embed
 from finetide.engine.loop import KEPT, Result
 from finetide.engine.precision import choose, choose_device
 from finetide.engine.progress import Curve
-from finetide.engine.specs import AverageSpec, Data, PhaseResult, PhaseSpec, Score, Settings, SoupSpec, TuneSpec
+from finetide.engine.specs import AverageSpec, Data, PhaseResult, PhaseSpec, Settings, SoupSpec, TuneSpec
 from finetide.errors import BaseModelError
-from finetide.evaluation.align import align
 from finetide.files import read_json
 from finetide.layers.policies import Named
 from finetide.seeding import derive
@@ -94,7 +92,7 @@ def plan(specs: Sequence[PhaseSpec], at: Followed, rows: pd.DataFrame) -> tuple[
         return found, at
     if any(isinstance(spec, TuneSpec) and spec.objective is not None for spec in found):
         return found, at.tell("adapt", None, "params.yaml has an adapt phase of its own")
-    if not tuned or not all(len(_incoming(rows, side)) for side in ("train", "validation")):
+    if not tuned or not all(len(incoming(rows, side)) for side in ("train", "validation")):
         said = "there is no tune phase to take layers and rate from, or no incoming row of a side"
         return found, at.tell("adapt", False, said)
     first = tuned[0]
@@ -104,48 +102,6 @@ def plan(specs: Sequence[PhaseSpec], at: Followed, rows: pd.DataFrame) -> tuple[
         remember=0, hint=None, overfit_gap=None,
     )  # fmt: skip
     return [own, *(_later(spec) for spec in found)], at
-
-
-def weights(
-    task: Task, base: Callable[[], Built], rows: pd.DataFrame, data: Data, settings: Settings, at: Followed
-) -> tuple[Data, Followed]:
-    """Reference rows that look like incoming ones count for more, if a probe on the base's features is then better on
-    validation rows weighted alike.
-
-    Args: rows: all; data: of the training.
-    """
-    if not at.has("weigh"):
-        return data, at
-    frozen = base()
-    role = dict(zip(rows["row_id"], rows["role"], strict=True))
-    arriving = _incoming(rows, "train")
-    unlabelled = arriving[arriving["label"].isna()].reset_index(drop=True)
-    tokens, cache, precision = settings.batch_tokens, settings.feature_cache, settings.precision
-
-    def embedded(side: pd.DataFrame) -> probe.Array:
-        examples = task.encode(frozen, side.assign(label=None).reset_index(drop=True))
-        features = embed(task, frozen, examples, batch_tokens=tokens, cache=cache, precision=precision)
-        return align(list(side["row_id"]), examples.ids, features)
-
-    by_id = rows.set_index("row_id", drop=False)
-    mine, others = (embedded(by_id.loc[list(part.ids)]) for part in (data.train, data.validation))
-    incoming = np.array([role[one] == "incoming" for one in data.train.ids])
-    everything = np.concatenate([mine, embedded(unlabelled)]) if len(unlabelled) else mine
-    sides = np.concatenate([incoming, np.ones(len(unlabelled), dtype=bool)])
-    if min(sides.sum(), (~sides).sum()) < weigh.FOLDS:
-        return data, at.tell("weigh", False, f"fewer than {weigh.FOLDS} rows of a side")
-    found, rest = weigh.importance(everything, sides, others, at.recipe.weight_clip, settings.seed)
-    counts = np.ones(len(mine))
-    counts[~incoming] = found[: len(mine)][~incoming] / found[: len(mine)][~incoming].mean()
-    held = np.array([1.0 if role[one] == "incoming" else rest[place] for place, one in enumerate(data.validation.ids)])
-    scores = [_probed(mine, others, data, held, tried, len(frozen.settings.labels)) for tried in (None, counts)]
-    better = scores[1].beats(scores[0])
-    told = (
-        f"weights from {counts[~incoming].min():.2f} to {counts[~incoming].max():.2f}; a probe on weighted validation "
-        f"rows: {scores[0].accuracy:.1%} (loss {scores[0].loss:.4f}) without, {scores[1].accuracy:.1%} "
-        f"(loss {scores[1].loss:.4f}) with them"
-    )
-    return (replace(data, weights=counts) if better else data), at.tell("weigh", better, told)
 
 
 def corrected(
@@ -238,18 +194,8 @@ def _champion(task: Task, built: Built, folder: Path, settings: Settings) -> Bui
     return task.build(folder, model, seed=derive(settings.seed, "build"))
 
 
-def _probed(
-    mine: probe.Array, others: probe.Array, data: Data, held: probe.Array, counts: probe.Array | None, labels: int
-) -> Score:
-    targets, truth = np.asarray(data.train.targets), np.asarray(data.validation.targets)
-    found = probe.fit(
-        mine, targets, (others, truth), labels=labels, strengths=weigh.STRENGTHS, max_iterations=weigh.ITERATIONS,
-        weights=counts,
-    )  # fmt: skip
-    return weigh.score(others @ found.weight.T + found.bias, truth, held)
-
-
-def _incoming(rows: pd.DataFrame, side: str) -> pd.DataFrame:
+def incoming(rows: pd.DataFrame, side: str) -> pd.DataFrame:
+    """Incoming rows of a side, labelled or not."""
     return rows[(rows["split"] == side) & (rows["role"] == ROLE)].reset_index(drop=True)
 
 

@@ -38,7 +38,7 @@ from finetide.files import canonical_json, sha256_bytes, sha256_file, tree_hashe
 from finetide.layers.policies import Adapting, Named, Policy
 from finetide.layers.rules import Adapter, Rule
 from finetide.seeding import derive
-from finetide.stages import follow
+from finetide.stages import follow, weighting
 from finetide.stages.adoption import take_over
 from finetide.task import Built, Examples, ModelSettings, Task
 
@@ -74,7 +74,7 @@ def run(stage: Stage) -> None:
         given = built if window.start == "base" else None
         model = replace(model, labels=built.settings.labels)
         suspects = _suspects(stage, task, built.settings, given, settings, data, chosen, validation)  # before it trains
-        data, at = follow.weights(task, lambda: given or _frozen(stage, task, model), rows, data, settings, at)
+        data, at = weighting.weights(task, lambda: given or _frozen(stage, task, model), rows, data, settings, at)
         curve = Curve(stage.out("curve.csv"))  # in its place while training, for whoever plots it
         if original is not None:
             result = adopt(task, built, original, data, settings, curve)

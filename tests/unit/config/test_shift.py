@@ -13,8 +13,8 @@ from finetide.errors import ConfigError
 GIVEN: dict[str, Any] = {
     "false_alarms_per_year": 0.5, "windows_per_year": 52, "permutations": 500, "max_rows": 500, "min_rows": 30,
     "harmless_auc": 0.6, "halt_auc": 0.9, "min_labelled_share": 0.5, "harmless_drop": 0.05,
-    "recipe": {"weight_clip": 4.0, "min_overlap": 0.1, "rate_factor": 0.5, "adapt_epochs": 1, "adapt_min_rows": 500,
-               "ask_labels": 100, "forgetting_margin": 0.02},
+    "recipe": {"weight_clip": 4.0, "incoming_weight": 16.0, "min_overlap": 0.1, "rate_factor": 0.5, "adapt_epochs": 1,
+               "adapt_min_rows": 500, "ask_labels": 100, "forgetting_margin": 0.02},
 }  # fmt: skip
 
 
@@ -51,6 +51,7 @@ def test_alpha_itself_is_no_setting() -> None:
     ("changes", "said"),
     [
         ({"weight_clip": 0.5}, "shift.recipe.weight_clip: must be greater than or equal to 1"),
+        ({"incoming_weight": 0}, "shift.recipe.incoming_weight: must be greater than or equal to 1"),
         ({"rate_factor": 0.0}, "shift.recipe.rate_factor: must be greater than 0"),
         ({"ask_labels": 0}, "shift.recipe.ask_labels: must be greater than or equal to 1"),
     ],

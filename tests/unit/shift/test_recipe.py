@@ -14,8 +14,8 @@ from finetide.shift import overlap
 from finetide.shift.recipe import Situation, advise, priors
 
 PARAMS = RecipeParams(
-    weight_clip=4.0, min_overlap=0.1, rate_factor=0.5, adapt_epochs=1, adapt_min_rows=100, ask_labels=50,
-    forgetting_margin=0.02,
+    weight_clip=4.0, incoming_weight=16.0, min_overlap=0.1, rate_factor=0.5, adapt_epochs=1, adapt_min_rows=100,
+    ask_labels=50, forgetting_margin=0.02,
 )  # fmt: skip
 AT = Situation(replay=1.0, start="base", champion=("a", "b"), texts=True, followed=True)
 
@@ -105,16 +105,44 @@ def test_labels_that_contradict_the_known_ones_are_for_the_judge_to_see() -> Non
 
 def test_what_is_not_there_is_not_advised() -> None:
     assert kinds(made("adapt", "covariate", at=replace(AT, texts=False))) == ["weigh", "blocks"]
-    assert kinds(made("adapt", "covariate", incoming_rows=99)) == ["weigh", "blocks"]
+    assert kinds(made("adapt", "covariate", incoming_rows=99)) == ["weigh", "balance", "blocks"]
     assert made("adapt", "covariate", at=replace(AT, champion=None)).forgetting_margin is None
 
 
 def test_without_overlap_labels_are_asked_for_and_nothing_is_weighed() -> None:
     found = made("halt", "covariate", overlap=0.01, labelled_share=0.2)
-    assert kinds(found) == ["adapt", "blocks", "labels"]
+    assert kinds(found) == ["adapt", "balance", "blocks", "labels"]
     assert found.steps[-1].reason == "no overlap: finetide label-requests mail writes the 50 that tell most"
     assert found.weight_clip == 1.0
     assert "labels" not in kinds(made("adapt", "covariate", overlap=0.01, labelled_share=1.0))
+
+
+def test_few_labelled_incoming_rows_may_count_for_several() -> None:
+    found = made("adapt", "covariate", incoming_rows=160, labelled_share=0.25)
+    step = next(one for one in found.steps if one.kind == "balance")
+    assert step.reason == (
+        "40 labelled incoming rows would be lost among 400 of the reference: each may count for up to 10 of them"
+    )
+    assert found.incoming_weight == 16.0
+    fewer = made("adapt", "covariate", incoming_rows=160, labelled_share=0.25, at=replace(AT, replay=0.2))
+    assert "up to 2 of them" in next(one.reason for one in fewer.steps if one.kind == "balance")
+
+
+@pytest.mark.parametrize(
+    ("causes", "more"),
+    [
+        (("covariate",), {}),  # as many as of the reference
+        (("covariate",), {"incoming_rows": 40, "labelled_share": 0.0}),
+        (("covariate", "concept"), {"incoming_rows": 40}),  # they contradict the known ones, and may be poison
+        (("new-labels",), {"incoming_rows": 40}),  # inputs did not move
+    ],
+)
+def test_else_they_count_as_others(causes: tuple[Cause, ...], more: dict[str, Any]) -> None:
+    found = made("adapt", *causes, **more)
+    assert "balance" not in kinds(found)
+    assert found.incoming_weight == 1.0
+    off = PARAMS.model_copy(update={"incoming_weight": 1.0})
+    assert "balance" not in kinds(advise(verdict("adapt", "covariate", incoming_rows=40), off, AT, "mail"))
 
 
 def test_new_inputs_ask_for_labels() -> None:
