@@ -113,7 +113,7 @@ def project(folder: Path, rows: pd.DataFrame, scale: Scale) -> Path:
     model = document["models"][MODEL]
     model["train"].update(start="champion", max_length=scale.length, recipe="auto")
     model["shift"].update(max_rows=400)
-    model["shift"]["recipe"].update(adapt_min_rows=10**9)  # passes over the texts are not measured here
+    model["shift"]["recipe"].update(adapt_min_rows=10**7)  # passes over the texts are not measured here
     probe, tune = model["train"]["phases"]
     tune["duration"].update(epochs=scale.epochs, steps=None)
     model["train"]["phases"] = [probe] if scale.head else [tune]
