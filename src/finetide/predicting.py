@@ -351,10 +351,15 @@ def _write(target: Path, columns: list[str], rows: list[Row]) -> None:
     if kind == "jsonl":
         text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
     else:
-        cells = ([row[name] for name in columns] for row in rows)
+        cells = ([_cell(row[name]) for name in columns] for row in rows)
         text = csv_text(columns, cells, "\t" if kind == "tsv" else ",")
     data = text.encode()
     write_bytes(target, gzip.compress(data, mtime=0) if target.name.endswith(".gz") else data)
+
+
+def _cell(value: Any) -> Any:
+    """A list is written as ingest reads it."""
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (list, dict)) else value
 
 
 def _arrow(name: str, cells: list[Any], target: Path) -> pa.Array:

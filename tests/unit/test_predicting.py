@@ -124,3 +124,14 @@ def test_a_missing_file_and_undecodable_bytes(predictor: Predictor, tmp_path: Pa
     (tmp_path / "in.csv").write_bytes(b"text\n\xff\xff\n")
     with pytest.raises(DataError, match="is not UTF-8"):
         columns_of(tmp_path / "in.csv")
+
+
+def test_a_list_becomes_json_in_a_csv_as_ingest_reads_it(predictor: Predictor, tmp_path: Path) -> None:
+    answers = [{"text": "Łódź", "answer_start": 10}]
+    line = json.dumps({"text": "a parcel", "answers": answers, "more": {"a": None}}, ensure_ascii=False)
+    (tmp_path / "in.jsonl").write_text(line + "\n", encoding="utf-8")
+    predict_file(predictor, tmp_path / "in.jsonl", tmp_path / "out.csv", text_column=None, scores=False)
+    [row] = csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8"))
+    assert json.loads(row["answers"]) == answers
+    assert json.loads(row["more"]) == {"a": None}
+    assert "Łódź" in row["answers"]

@@ -57,6 +57,9 @@ class Subject(Protocol):
     def by_row(self, table: pd.DataFrame) -> list[Check]:
         """Checks that can send single rows to quarantine."""
 
+    def unusable(self, table: pd.DataFrame) -> set[str]:
+        """Ids of rows that no later stage could read."""
+
     def by_table(self, kept: pd.DataFrame) -> list[Check]:
         """All others."""
 
@@ -94,8 +97,8 @@ def judge_rows(
     """Check ``rows`` (canonical columns), quarantine what may be, and judge what stays.
 
     Rows that a critical check refuses one by one go to quarantine while they are no more than
-    ``params.max_quarantine_share`` of all rows: their findings are warnings then. Otherwise all rows stay, and the
-    verdict is fail.
+    ``params.max_quarantine_share`` of all rows: their findings are warnings then. Otherwise the verdict is fail, and
+    all rows stay but those that no later stage could read.
 
     Raises: DataError when the suite has an expectation that cannot be built.
     """
@@ -113,9 +116,14 @@ def judge_rows(
     small = len(refused) <= params.max_quarantine_share * len(table)
     if refused and small:
         by_row, by_suite = _quarantined(by_row), _quarantined(by_suite)
-    out = table["row_id"].isin(refused) & small
-    kept = _without(table, refused) if small else table
-    own = [*by_row, _quarantine_check(refused, len(table), params), *_table_checks(kept, labels, params, subject)]
+    moved = refused if small else subject.unusable(table)
+    out = table["row_id"].isin(moved)
+    kept = _without(table, moved)
+    own = [
+        *by_row,
+        _quarantine_check(refused, moved, len(table), params),
+        *_table_checks(kept, labels, params, subject),
+    ]
     results = [*(check.result() for check in own), *_suite_results(outcomes, by_suite)]
     verdict = _verdict(table, kept, labels, [*own, *by_suite], results)
     quarantine = _quarantine(table[out], [*by_row, *by_suite], subject.quarantine)
@@ -147,6 +155,10 @@ class _Texts:
 
     def by_row(self, table: pd.DataFrame) -> list[Check]:
         return [checks.empty_texts(table)]
+
+    def unusable(self, table: pd.DataFrame) -> set[str]:
+        del table
+        return set()
 
     def by_table(self, kept: pd.DataFrame) -> list[Check]:
         return [
@@ -225,11 +237,12 @@ def _quarantined(found: Sequence[Check]) -> list[Check]:
     ]
 
 
-def _quarantine_check(refused: set[str], rows: int, params: CommonParams) -> Check:
+def _quarantine_check(refused: set[str], moved: set[str], rows: int, params: CommonParams) -> Check:
     name, allowed = "quarantine", f"validate.max_quarantine_share is {params.max_quarantine_share:.1%}"
     if len(refused) <= params.max_quarantine_share * rows:
         return Check(name, "critical", f"{len(refused)} of {rows} rows are in quarantine; {allowed}")
-    said = f"{len(refused)} of {rows} rows ({len(refused) / rows:.1%}) are bad; {allowed}, so none was quarantined"
+    kept = f"only the {len(moved)} that nothing can read were quarantined" if moved else "none was quarantined"
+    said = f"{len(refused)} of {rows} rows ({len(refused) / rows:.1%}) are bad; {allowed}, so {kept}"
     return Check(name, "critical", "", said, "correct the rows that the other critical findings name")
 
 
@@ -295,11 +308,11 @@ def _label_counts(labels: pd.Series[Any]) -> dict[str, int]:
 
 
 def _quarantine(rows: pd.DataFrame, found: Sequence[Check], columns: Sequence[str]) -> pd.DataFrame:
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {row_id: [] for row_id in rows["row_id"]}
     for check in found:
-        if check.quarantined:
-            for row_id in check.row_ids:
-                reasons.setdefault(row_id, []).append(check.name)
+        if check.quarantined or check.severity == "critical":
+            for row_id in reasons.keys() & set(check.row_ids):
+                reasons[row_id].append(check.name)
     return rows.assign(reason=["; ".join(reasons[row_id]) for row_id in rows["row_id"]])[list(columns)]
 
 

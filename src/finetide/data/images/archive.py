@@ -48,7 +48,7 @@ def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
     found: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         path = info.filename
-        parts = PurePosixPath(path).parts
+        parts = PurePosixPath(path.replace("\\", "/")).parts  # as some systems would unpack it
         if (
             info.is_dir()
             or not parts

@@ -22,7 +22,7 @@ class Images:
     """See `finetide.data.quality.Subject`."""
 
     noun = "image"
-    quarantine: tuple[str, ...] = ("row_id", "file", "line", "reason", "name", "label", "fault")
+    quarantine: tuple[str, ...] = ("row_id", "file", "line", "reason", "name", "label", "fault", "fix")
     one_label = True
 
     def __init__(self, params: ImageValidateParams, max_length: int) -> None:
@@ -37,6 +37,9 @@ class Images:
 
     def by_row(self, table: pd.DataFrame) -> list[Check]:
         return [broken(table), tiny(table, self._params.min_side)]
+
+    def unusable(self, table: pd.DataFrame) -> set[str]:
+        return set(table.loc[table["fault"].notna(), "row_id"])
 
     def by_table(self, kept: pd.DataFrame) -> list[Check]:
         return [

@@ -61,6 +61,10 @@ class Questions:
     def by_row(self, table: pd.DataFrame) -> list[Check]:
         return [*faults(table), unanswered(table, self._first_window), twice(table), conflicts(table)]
 
+    def unusable(self, table: pd.DataFrame) -> set[str]:
+        del table
+        return set()
+
     def by_table(self, kept: pd.DataFrame) -> list[Check]:
         return [
             untaught(kept),

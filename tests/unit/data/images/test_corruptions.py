@@ -138,6 +138,20 @@ def test_too_many_bad_images_fail(tmp_path: Path) -> None:
     quality = assess(read(tmp_path / "raw"))
     assert quality.verdict.verdict == "fail"
     assert "12 images are unusable" in finding(quality, "image that cannot be used").message
+    # No later stage can read them, so they are listed and left out all the same.
+    assert "so only the 12 that nothing can read were quarantined" in finding(quality, "quarantine").message
+    assert sorted(quality.quarantine["name"]) == sorted(bad)
+    assert set(quality.quarantine["reason"]) == {"image that cannot be used"}
+    assert quality.quarantine["fix"].str.len().min() > 0
+    assert set(quality.clean["name"]).isdisjoint(bad)
+
+
+def test_too_many_tiny_images_fail_and_stay(tmp_path: Path) -> None:
+    tiny = {f"disc/z{place}.png": encoded(picture("disc", place).resize((4, 4))) for place in range(12)}
+    write_zip(raw(tmp_path) / "x.zip", {**members(12), **tiny})
+    quality = assess(read(tmp_path / "raw"))
+    assert quality.verdict.verdict == "fail"
+    assert "so none was quarantined" in finding(quality, "quarantine").message
     assert quality.quarantine.empty
 
 
@@ -215,6 +229,9 @@ REFUSED: dict[str, tuple[dict[str, bytes], tuple[str, ...]]] = {
     "an empty archive": ({"x.zip": zipped()}, ("holds no image", "a folder a label")),
     "an image without a folder": (
         {"x.zip": zipped(**{"disc/1.png": ONE, "2.png": ONE})}, (":\n  2.png lies in no label's folder", "manifest.csv")
+    ),
+    "a path with backslashes that leads out": (
+        {"x.zip": zipped(**{"disc/1.png": ONE, "..\\evil\\x.png": ONE})}, ("leads out of the archive", "take them out")
     ),
     "a letter among images": (
         {"x.zip": zipped(**{"disc/1.png": ONE, "disc/notes.doc": b"x"})},
