@@ -131,7 +131,8 @@ def test_a_list_becomes_json_in_a_csv_as_ingest_reads_it(predictor: Predictor, t
     line = json.dumps({"text": "a parcel", "answers": answers, "more": {"a": None}}, ensure_ascii=False)
     (tmp_path / "in.jsonl").write_text(line + "\n", encoding="utf-8")
     predict_file(predictor, tmp_path / "in.jsonl", tmp_path / "out.csv", text_column=None, scores=False)
-    [row] = csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8"))
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+        [row] = csv.DictReader(stream)
     assert json.loads(row["answers"]) == answers
     assert json.loads(row["more"]) == {"a": None}
     assert "Łódź" in row["answers"]
