@@ -164,10 +164,10 @@ def _question_column(names: Sequence[str], column: str, source: Path) -> None:
     if column not in names:
         near = nearest(column, names)
         meant = f"; did you mean {near!r}?" if near else ""
-        raise InputError(
-            "has no such column", where=str(source), found=column,
-            fix=f"--question and --context with two of: {', '.join(names)}{meant}",
-        )  # fmt: skip
+        fix = f"name them: --question and --context, of: {', '.join(names)}{meant}"
+        if len(names) < 2:
+            fix = "a file of questions has two columns at least, the question and its context"
+        raise InputError(f"has no column {column!r}", where=str(source), fix=fix)
 
 
 def _labelled(predictor: Predictor, chunk: list[Row], source: Path) -> list[Prediction]:

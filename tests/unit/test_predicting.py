@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from finetide.errors import DataError, InputError
-from finetide.predicting import columns_of, predict_file
+from finetide.predicting import columns_of, predict_file, predict_questions
 from finetide.runtime import Predictor, load
 from support.bundles import bundle, micro_model
 
@@ -136,3 +136,17 @@ def test_a_list_becomes_json_in_a_csv_as_ingest_reads_it(predictor: Predictor, t
     assert json.loads(row["answers"]) == answers
     assert json.loads(row["more"]) == {"a": None}
     assert "Łódź" in row["answers"]
+
+
+def test_a_column_of_questions_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("q,c\nwho,me\n")
+    none: Predictor = None  # type: ignore[assignment]
+    with pytest.raises(InputError) as caught:
+        predict_questions(none, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert f"{tmp_path / 'in.csv'}: has no column 'question'" in str(caught.value)
+    assert caught.value.fix == "name them: --question and --context, of: q, c"
+    (tmp_path / "in.csv").write_text("question\nwho\n")
+    with pytest.raises(InputError, match="has no column 'context'") as caught:
+        predict_questions(none, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert caught.value.fix == "a file of questions has two columns at least, the question and its context"
+    assert not (tmp_path / "out.csv").exists()

@@ -52,7 +52,7 @@ def predict(
     graph: str,
 ) -> None:
     """Write the input rows plus `label` and `score`, by the model in service or by a bundle; of questions `answer`,
-    `start`, `end` and `score`."""
+    `start`, `end` and `score`; of images where each lies, `label` and `score`."""
     from finetide.predicting import predict_file, predict_images, predict_questions
     from finetide.runtime import load
 

@@ -118,6 +118,8 @@ def _create(folder: Path, shown: str, wanted: Wanted) -> Iterator[str]:
     yield seen.sentence or f"read {seen.rows} rows with {len(seen.labels)} labels: {labels}"
     if wanted.columns.split is not None:
         yield f"split column {wanted.columns.split!r}: {'; '.join(_splits(seen))}"
+    elif any(word is not None for word in seen.splits):
+        yield f"split as the files say: {'; '.join(_splits(seen))}"
     params, lines = _params(wanted, seen, folder)
     yield from lines
     with _all_or_nothing(folder):

@@ -130,8 +130,8 @@ def test_int8_is_smaller_runs_and_is_judged(made: tuple[Built, Path], tmp_path: 
 @pytest.mark.parametrize(
     ("rows", "int8", "kept", "reason"),
     [
-        (100, 0.90, True, "within the allowed drop of 1.0%"),
-        (100, 0.85, False, "beyond the allowed drop of 1.0%"),
+        (100, 0.90, True, "accuracy 90.5% → 90.0% on 100 validation rows, within the allowed drop of 1.0%"),
+        (100, 0.85, False, "accuracy 90.5% → 85.0% on 100 validation rows, beyond the allowed drop of 1.0%"),
         (0, 0.0, False, "no labelled validation rows"),
     ],
 )
@@ -141,6 +141,16 @@ def test_int8_is_kept_only_within_its_drop(rows: int, int8: float, kept: bool, r
     )
     assert found.kept is kept
     assert reason in found.reason
+
+
+def test_int8_that_saves_nothing_is_left_out() -> None:
+    """As of a network of convolutions, none of which is quantised."""
+    given = {"rows": 100, "agreement": 1.0, "accuracy_fp32": 1.0, "accuracy_int8": 1.0, "max_drop": 0.01}
+    found = quantise.judge_int8(sizes=(1_249_426, 1_249_170), **given)  # type: ignore[arg-type]
+    assert not found.kept
+    assert found.reason.startswith("it would save 0% of the file: matrix products alone are quantised")
+    assert quantise.judge_int8(sizes=(1000, 890), **given).kept  # type: ignore[arg-type]
+    assert not quantise.judge_int8(sizes=(1000, 1200), **given).kept  # type: ignore[arg-type]
 
 
 def test_a_label_that_training_never_saw_counts_as_unlabelled(made: tuple[Built, Path]) -> None:

@@ -51,3 +51,16 @@ def test_the_example_is_what_init_writes(tmp_path: Path) -> None:
     line = f"source: path:{base}"
     made["params.yaml"] = made["params.yaml"].replace(line.encode(), b"source: path:base")
     assert [name for name in made if made[name] != kept[name]] == ["README.md"]
+
+
+def test_a_split_that_the_files_bring_is_said(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    arrays = {}
+    for side, count in (("train", 20), ("val", 6), ("test", 8)):
+        arrays[f"{side}_images"] = chance.integers(0, 256, (count, 8, 8), dtype=np.uint8)
+        arrays[f"{side}_labels"] = np.arange(count) % 2
+    np.savez(tmp_path / "own.npz", **arrays)
+    base = str(EXAMPLES / "digits" / "base")
+    wanted = Wanted("image-classification", "own", (tmp_path / "own.npz",), (), COLUMNS, base, None, from_scratch=True)
+    said = list(create(tmp_path / "own", wanted))
+    assert said[1] == "split as the files say: test (8 rows); train (20 rows); validation (6 rows)"
