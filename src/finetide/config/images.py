@@ -45,7 +45,8 @@ class ImageValidateParams(Section):
         description="correlation of 16 × 16 grey thumbnails from which two images count as near duplicates"
     )
     max_quarantine_share: Share = Field(
-        description="bad rows up to this share go to the quarantine file; more of them is critical; 0: never quarantine"
+        description="bad rows up to this share go to the quarantine file; more of them is critical, and then only "
+        "images that cannot be read go there; 0: always so"
     )
 
 

@@ -38,7 +38,7 @@ def weights(
     """Args: rows: all; data: of the training."""
     if not at.has("weigh") and not at.has("balance"):
         return data, at
-    seen = _look(task, base(), rows, data, settings)
+    seen = _look(task, base(), rows, data, settings, all_arrived=at.has("weigh"))
     if at.has("weigh"):
         data, at = _weighed(seen, data, settings, at)
     if at.has("balance"):
@@ -46,7 +46,8 @@ def weights(
     return data, at
 
 
-def _look(task: Task, frozen: Built, rows: pd.DataFrame, data: Data, settings: Settings) -> _Seen:
+def _look(task: Task, frozen: Built, rows: pd.DataFrame, data: Data, settings: Settings, *, all_arrived: bool) -> _Seen:
+    """Args: all_arrived: look at incoming rows without a label too."""
     role = dict(zip(rows["row_id"], rows["role"], strict=True))
     arriving = incoming(rows, "train")
     tokens, cache, precision = settings.batch_tokens, settings.feature_cache, settings.precision
@@ -60,7 +61,7 @@ def _look(task: Task, frozen: Built, rows: pd.DataFrame, data: Data, settings: S
     mine, others = (embedded(by_id.loc[list(part.ids)]) for part in (data.train, data.validation))
     unlabelled = arriving[arriving["label"].isna()].reset_index(drop=True)
     arrived = [np.array([role[one] == ROLE for one in part.ids], dtype=bool) for part in (data.train, data.validation)]
-    new = embedded(unlabelled) if len(unlabelled) else mine[:0]
+    new = embedded(unlabelled) if all_arrived and len(unlabelled) else mine[:0]
     return _Seen(mine, others, new, arrived[0], arrived[1], len(frozen.settings.labels))
 
 
