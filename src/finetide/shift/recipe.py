@@ -12,6 +12,8 @@ from finetide.shift.measure import UNSEEN
 
 # Beyond this share of inputs unlike any known one, what chance gives left out, labels are asked for.
 MANY_UNSEEN = 0.1
+# Labelled incoming rows are few where the reference has so many times as many.
+FEW = 2
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _inputs(verdict: ShiftVerdict, params: RecipeParams, at: Situation) -> list[
         steps.append(RecipeStep(kind="weigh", reason=reason))
     labelled, known = round(verdict.labelled_share * verdict.incoming_rows), round(at.replay * verdict.reference_rows)
     # Labels that contradict the known ones may be poison: they are not to count for more.
-    if params.incoming_weight > 1 and 0 < labelled < known and "concept" not in verdict.causes:
+    if params.incoming_weight > 1 and 0 < FEW * labelled <= known and "concept" not in verdict.causes:
         reason = (
             f"{labelled} labelled incoming rows would be lost among {known} of the reference: each may count for up to "
             f"{min(params.incoming_weight, known / labelled):.3g} of them"

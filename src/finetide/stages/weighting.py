@@ -102,7 +102,7 @@ def _balanced(seen: _Seen, data: Data, settings: Settings, at: Followed) -> tupl
     arrived = int(seen.arrived.sum())
     limit = min(at.recipe.incoming_weight, (len(seen.arrived) - arrived) / max(arrived, 1))
     labelled = np.concatenate([seen.arrived, np.ones(int(seen.arrived_validation.sum()), dtype=bool)])
-    if arrived < weigh.FOLDS or limit <= 1.0:
+    if arrived < weigh.FOLDS or limit < 2.0:
         few = f"{arrived} labelled incoming rows beside {len(seen.arrived) - arrived} reference rows to train on"
         return data, at.tell("balance", False, few)
     features = np.concatenate([seen.train, seen.validation[seen.arrived_validation]])

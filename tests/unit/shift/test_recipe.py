@@ -132,6 +132,7 @@ def test_few_labelled_incoming_rows_may_count_for_several() -> None:
     ("causes", "more"),
     [
         (("covariate",), {}),  # as many as of the reference
+        (("covariate",), {"incoming_rows": 201}),  # half as many are not lost among them
         (("covariate",), {"incoming_rows": 40, "labelled_share": 0.0}),
         (("covariate", "concept"), {"incoming_rows": 40}),  # they contradict the known ones, and may be poison
         (("new-labels",), {"incoming_rows": 40}),  # inputs did not move

@@ -65,7 +65,7 @@ def test_incoming_rows_like_the_others_count_as_they_do() -> None:
     assert at.done[0].kept is False
 
 
-@pytest.mark.parametrize("sizes", [{"arrived": 4}, {"arrived": 40, "known": 40}])
+@pytest.mark.parametrize("sizes", [{"arrived": 4}, {"arrived": 40, "known": 79}])
 def test_too_few_or_enough_are_left_alone(sizes: dict[str, int]) -> None:
     given, data = seen(turned=True, **sizes)
     found, at = weighting._balanced(given, data, SETTINGS, Followed(recipe("balance", incoming_weight=16.0)))
