@@ -274,7 +274,7 @@ def after_run(root: Path, model: str, conclusion: str, home: Path) -> Path:
             key=f"{model}-history",
             description=f"Everything that was decided about {model}",
         )
-    path = home / ".finetide" / "reports" / f"{model}.html"
+    path = report.report_path(home, model)
     write_text(path, report.build(root, model))
     publish(
         create_link_artifact,

@@ -14,7 +14,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,14 @@ from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 
 from finetide.config.params import model_params  # noqa: E402
 from finetide.lifecycle import outputs, waiting  # noqa: E402
-from finetide.lifecycle.conclude import EXIT_CODES, Conclusion, conclude  # noqa: E402
+from finetide.lifecycle.conclude import Conclusion, conclude  # noqa: E402
 from finetide.lifecycle.prepare import prepare, repin  # noqa: E402
 from finetide.lifecycle.run import closing_lines, graph_of, nothing_to_do, training_needed  # noqa: E402
 from finetide.operate import up  # noqa: E402
 from finetide.pipeline.dvc import run_lock  # noqa: E402
 from finetide.pipeline.graph import Graph, ancestors, order  # noqa: E402
 from finetide.pipeline.run import StageRun, raise_failure, run_stage, worth_saying  # noqa: E402
-from finetide.registry import ledger  # noqa: E402
+from finetide.report import report_path  # noqa: E402
 
 RETRIES = 2
 RETRY_DELAY_SECONDS = 10
@@ -117,8 +117,7 @@ def policy(root: str, model: str) -> dict[str, Any]:
 @task(name="promotion", cache_policy=NO_CACHE, persist_result=False)
 def promotion(root: str, model: str) -> dict[str, Any]:
     """Ledger, then alias; or the rejection."""
-    found = conclude(Path(root), model)
-    return {"outcome": found.outcome, "reason": found.reason}
+    return asdict(conclude(Path(root), model))
 
 
 def submit_stages(
@@ -338,7 +337,8 @@ def _failure(
             found = conclude(root, model)
             message = f"{name}: {said(state.message or '')}"
             artifacts.after_run(root, model, f"{found.outcome}: {message}", home)
-            return Failed(name="Halted" if found.outcome == "halted" else "Failed", message=message)
+            name = "Halted" if found.outcome == "halted" else "Failed"
+            return Failed(name=name, message=message, data=asdict(found))
     return None
 
 
@@ -357,15 +357,16 @@ def run_one(root: Path, model: str) -> int:
         for line in closing_lines(root, model, quiet):
             print(line)
         return quiet.exit_code
-    before = len(ledger.read(root, model))
     ended: State[Any] = retrain(model, str(root), return_state=True)
     if ended.name == BUSY:
         print(f"error: {ended.message}", file=sys.stderr)
         return BusyError.exit_code
-    found: Conclusion = conclude(root, model)
-    if len(ledger.read(root, model)) > before:  # the flow concluded; asked again, the answer is "nothing new"
-        found = replace(found, new=True, exit_code=EXIT_CODES.get(found.outcome, 0))
-    for line in closing_lines(root, model, found):
+    data = ended.result(raise_on_failure=False) if ended.data is not None else None
+    if isinstance(data, dict):  # it concluded, and wrote the report: to do so again takes seconds
+        found, report = Conclusion(**data), report_path(root, model)
+    else:
+        found, report = conclude(root, model), None
+    for line in closing_lines(root, model, found, report=report):
         print(line)
     return found.exit_code
 

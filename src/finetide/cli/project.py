@@ -134,13 +134,13 @@ def report(model: str | None, output: Path | None, site: Path | None) -> None:
     from finetide.files import write_text
     from finetide.lifecycle import outputs
     from finetide.pipeline import journal
-    from finetide.report import build
+    from finetide.report import build, report_path
 
     root = find_project()
     choose_models(root, model)
     if not journal.read(root, model) and outputs.ingest(root, model) is None:
         raise ProjectError("nothing was run yet", where=model, fix=f"finetide run {model}")
-    target = output or root / ".finetide" / "reports" / f"{model}.html"
+    target = output or report_path(root, model)
     if output is not None:
         check_target(output)
     write_text(target, build(root, model))

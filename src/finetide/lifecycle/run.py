@@ -113,8 +113,13 @@ def _failed(root: Path, model: str, graph: Graph, run: StageRun) -> Conclusion:
     return Conclusion("failed", run.error, run.exit_code, new=True)
 
 
-def closing_lines(root: Path, model: str, found: Conclusion, ran: Sequence[str] = ()) -> list[str]:
-    """How it ended and where to look. Args: ran: the stages that ran before this end, by name."""
+def closing_lines(
+    root: Path, model: str, found: Conclusion, ran: Sequence[str] = (), *, report: Path | None = None
+) -> list[str]:
+    """How it ended and where to look.
+
+    Args: ran: the stages that ran before this end, by name. report: the page, where it is written already.
+    """
     nothing = "" if found.new else " (nothing changed since)"
     if ran and not found.new:
         nothing = f" (as decided before; {', '.join(ran)} ran again and changed nothing about it)"
@@ -124,7 +129,7 @@ def closing_lines(root: Path, model: str, found: Conclusion, ran: Sequence[str] 
         lines.append(f"  in service: {champion.version} ({champion.hash[:12]}) in {champion.bundle}")
     if waits := remote.waiting_line(root, model):
         lines.append(f"  remote:     {waits}")
-    lines.append(f"  report:     {write(root, model)}")
+    lines.append(f"  report:     {report or write(root, model)}")
     if found.outcome == "halted":
         lines.append(f'  next:       look at the report, then finetide approve {model} --why "…", or mend the data')
     if found.outcome == "waiting":

@@ -62,8 +62,13 @@ def style() -> Markup:
     return Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8"))
 
 
+def report_path(root: Path, model: str) -> Path:
+    """Where the page lies: git-ignored, and no stage's output."""
+    return root / ".finetide" / "reports" / f"{model}.html"
+
+
 def write(root: Path, model: str) -> Path:
-    """Write the page to .finetide/reports/MODEL.html (git-ignored, no stage's output) and return its path."""
-    path = root / ".finetide" / "reports" / f"{model}.html"
+    """Write the page and return its path."""
+    path = report_path(root, model)
     write_text(path, build(root, model))
     return path
