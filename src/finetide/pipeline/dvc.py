@@ -360,11 +360,26 @@ def _is_json(path: Path) -> bool:
 
 
 def _is_lock(path: Path) -> bool:
+    """Whether DVC will read it. What a kill cut off inside a line may still be YAML, with a wrong value at its end."""
     try:
-        document = YAML(typ="safe", pure=True).load(StringIO(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        document = YAML(typ="safe", pure=True).load(StringIO(text))
     except (YAMLError, ValueError, RecursionError):
         return False
-    if not isinstance(document, dict) or document.get("schema") != "2.0":
+    if not text.endswith("\n") or not isinstance(document, dict) or document.get("schema") != "2.0":
         return False
     stages = document.get("stages", {})
-    return isinstance(stages, dict) and all(isinstance(entry, dict) for entry in stages.values())
+    return isinstance(stages, dict) and all(_is_stage(entry) for entry in stages.values())
+
+
+def _is_stage(entry: Any) -> bool:
+    """A stage of dvc.lock: no part of it without what belongs below it."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
+        return False
+    files = [entry.get(side, []) for side in ("deps", "outs")]
+    if not all(isinstance(listed, list) for listed in files):
+        return False
+    if not all(isinstance(one, dict) and isinstance(one.get("path"), str) for listed in files for one in listed):
+        return False
+    params = entry.get("params", {})
+    return isinstance(params, dict) and all(isinstance(values, dict) for values in params.values())

@@ -77,6 +77,47 @@ def test_torn_files_are_mended_and_the_result_is_byte_equal(project: Path, torn:
     assert lock.read_bytes() == whole
 
 
+def with_params(project: Path) -> Path:
+    """Each stage has settings too; what it gives is a dvc.lock with everything in it that a lock can hold."""
+    (project / "params.yaml").write_text("models: {m: {train: {rate: 0.1, names: [a, b]}, judge: 2}}\n")
+    text = (project / "dvc.yaml").read_text()
+    for out, key in (("a.txt", "train"), ("b.txt", "judge")):
+        text = text.replace(f"outs: [{out}]\n", f"outs: [{out}]\n      params: [models.m.{key}]\n")
+    (project / "dvc.yaml").write_text(text)
+    run_all(project)
+    return project / "dvc.lock"
+
+
+def test_a_lock_cut_off_anywhere_is_mended_or_dvc_reads_it(project: Path) -> None:
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from ruamel.yaml import YAML
+
+    lock = with_params(project)
+    whole = lock.read_text()
+    kept = []
+    for length in range(len(whole) + 1):
+        lock.write_text(whole[:length])
+        if not dvc.repair(project):
+            COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe", pure=True).load(whole[:length]))
+            kept.append(whole[:length])
+    assert whole in kept
+    assert all(set(one.splitlines()) <= set(whole.splitlines()) for one in kept)  # nor is a value cut short
+
+
+def test_a_lock_cut_off_between_a_stages_lines_is_mended(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lock = with_params(project)
+    whole = lock.read_text()
+    start, end = "    params:\n      params.yaml:\n", "        models.m.judge: 2\n"
+    lock.write_text(whole[: whole.index(end)])
+    assert lock.read_text().endswith(start)
+    bare = subprocess.run([sys.executable, "-m", "dvc", "status"], cwd=project, capture_output=True, check=False)
+    assert bare.returncode != 0
+    assert dirty(project, GRAPH) == {"first@m", "second@m"}
+    assert "repaired: removed a torn dvc.lock; finished stages come back" in capsys.readouterr().err
+    run_all(project)
+    assert lock.read_text() == whole
+
+
 @pytest.mark.parametrize("cache", [None, "../../shared-cache"])
 def test_a_folder_that_a_kill_left_empty_in_the_run_cache_is_removed(
     project: Path, cache: str | None, capsys: pytest.CaptureFixture[str]
