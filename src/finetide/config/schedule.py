@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from finetide.config.base import HIDDEN, NOTICE_PATTERN, NotNegative, Positive, Section
+from finetide.config.base import HIDDEN, NOTICE_PATTERN, Section
+from finetide.config.times import check_cron, check_rrule, check_zone
 
 Kind = Literal["failed", "halted", "approval-wanted", "promoted", "rolled-back", "crashed", "worker-gone"]
 
-# Field of a cron line: its name, lowest and highest number, and the names that may stand for numbers.
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
-    ("minute", 0, 59, {}),
-    ("hour", 0, 23, {}),
-    ("day of the month", 1, 31, {}),
-    ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, start=1)}),
-    ("day of the week", 0, 7, {name: number for number, name in enumerate(_DAYS)}),
-)
+# Beyond them the server's dates overflow, or its table of runs does.
+SHORTEST_MINUTES, LONGEST_MINUTES, LONGEST_HOURS, LONGEST_SECONDS = 0.1, 5_256_000.0, 87_600.0, 86_400.0
+Every = Annotated[float, Field(ge=SHORTEST_MINUTES, le=LONGEST_MINUTES, allow_inf_nan=False)]
+Late = Annotated[float, Field(gt=0.0, le=LONGEST_MINUTES, allow_inf_nan=False)]
+Minutes = Annotated[float, Field(ge=0.0, le=LONGEST_MINUTES, allow_inf_nan=False)]
+Hours = Annotated[float, Field(gt=0.0, le=LONGEST_HOURS, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0.0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/.*)?)")
 
 
@@ -30,7 +27,7 @@ class TimesParams(Section):
     """When one kind of run is due."""
 
     cron: str | None = Field(description="five fields: minute, hour, day of the month, month, day of the week")
-    every_minutes: Positive | None = Field(description="minutes from one run to the next, in place of cron")
+    every_minutes: Every | None = Field(description="minutes from one run to the next, in place of cron")
     rrule: str | None = Field(description='RFC 5545, e.g. "FREQ=WEEKLY;BYDAY=MO;BYHOUR=3;BYMINUTE=0", in place of cron')
     missed: Literal["latest-only", "all", "skip"] = Field(
         description="runs that were due while the one before was at work, or while no worker was up: `latest-only` "
@@ -53,14 +50,8 @@ class TimesParams(Section):
     @field_validator("rrule")
     @classmethod
     def _is_rrule(cls, rrule: str | None) -> str | None:
-        if rrule is None:
-            return None
-        from dateutil.rrule import rrulestr
-
-        try:
-            rrulestr(rrule)
-        except ValueError as error:
-            raise ValueError(f"must be a recurrence rule of RFC 5545: {error}") from error
+        if rrule is not None:
+            check_rrule(rrule)
         return rrule
 
     def said(self, timezone: str) -> str:
@@ -79,7 +70,7 @@ class NotifyParams(Section):
         description="notification blocks of the Prefect server, TYPE/NAME each, e.g. slack-webhook/ops; [] tells nobody"
     )
     about: list[Kind] = Field(description="what notices are sent about; each kind has its section in docs/on-call.md")
-    again_minutes: NotNegative = Field(
+    again_minutes: Minutes = Field(
         description="what was told is told again only after so long, where it still stands or happens again"
     )
 
@@ -95,8 +86,8 @@ class ScheduleParams(Section):
     timezone: str = Field(description="time zone of cron and rrule, as the IANA names it, e.g. Europe/Berlin")
     retrain: TimesParams
     monitor: TimesParams
-    late_after_minutes: Positive = Field(description="a run that begins this long after it was due counts as missed")
-    cool_down_minutes: NotNegative = Field(
+    late_after_minutes: Late = Field(description="a run that begins this long after it was due counts as missed")
+    cool_down_minutes: Minutes = Field(
         description="after a shift event started a retraining, further ones start none for so long"
     )
     drop: str = Field(
@@ -104,20 +95,17 @@ class ScheduleParams(Section):
         description="where new files are put: a folder, relative to the project, or `s3://BUCKET/PREFIX` (with the "
         "extra s3; endpoint and keys by the AWS variables or profile); nothing there is deleted",
     )
-    quiet_seconds: NotNegative = Field(
+    quiet_seconds: Seconds = Field(
         description="a dropped file is taken in once its size and time are the same over two looks this far apart; on "
         "S3 nobody waits, an object appears whole"
     )
-    approval_hours: Positive = Field(description="how long a run waits for a person before it ends as failed")
+    approval_hours: Hours = Field(description="how long a run waits for a person before it ends as failed")
     notify: NotifyParams
 
     @field_validator("timezone")
     @classmethod
     def _is_zone(cls, timezone: str) -> str:
-        try:
-            ZoneInfo(timezone)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError("must be a time zone as the IANA names it, e.g. UTC or Europe/Berlin") from error
+        check_zone(timezone)
         return timezone
 
     @field_validator("drop")
@@ -134,28 +122,3 @@ def bucket_of(drop: str) -> tuple[str, str] | None:
     """Bucket and prefix of ``s3://BUCKET/PREFIX``, the prefix without slashes around it; None of a folder."""
     found = _BUCKET.fullmatch(drop)
     return (found[1], found[2].strip("/")) if found else None
-
-
-def check_cron(line: str) -> None:
-    """Raises: ValueError naming the field at fault. What passes, croniter in Prefect's server takes too."""
-    parts = line.split()
-    if len(parts) != len(_FIELDS):
-        raise ValueError(f"must have five fields, it has {len(parts)}: minute, hour, day, month, day of the week")
-    for part, (name, low, high, names) in zip(parts, _FIELDS, strict=True):
-        for item in part.split(","):
-            span, slash, step = item.partition("/")
-            if slash and not (step.isascii() and step.isdigit() and int(step) > 0):
-                raise ValueError(f"{name}: the step after / must be a whole number above 0, in {item!r}")
-            if span == "*":
-                continue
-            first, dash, last = span.partition("-")
-            ends = [_number(end, name, low, high, names) for end in ([first, last] if dash else [first])]
-            if ends != sorted(ends):
-                raise ValueError(f"{name}: {span!r} ends before it begins")
-
-
-def _number(text: str, name: str, low: int, high: int, names: dict[str, int]) -> int:
-    number = names.get(text.lower(), int(text) if text.isascii() and text.isdigit() else -1)
-    if not low <= number <= high:
-        raise ValueError(f"{name}: {text!r} is not between {low} and {high}")
-    return number
