@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from finetide.config.base import SOURCE_PATTERN
 from finetide.config.common import BaseParams
 from finetide.errors import BaseModelError
 from finetide.files import sha256_file
@@ -107,6 +109,9 @@ def check_length(folder: Path, max_length: int, *, where: str) -> None:
 def pin(source: str, revision: str | None, root: Path) -> BaseParams:
     """What params.yaml says of a base that is there now. Raises: BaseModelError as `resolve` does."""
     folder = _locate(source, revision, root)
+    if not re.fullmatch(SOURCE_PATTERN, source):
+        fix = "letters, digits and . _ - / only: move the folder, or give a link to it that has such a name"
+        raise BaseModelError("has signs that params.yaml does not take in a base's address", where=source, fix=fix)
     _check_files(folder)
     _check_config(folder)
     _check_tokenizer(folder)

@@ -101,3 +101,13 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> No
     (folder / "model.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
     with pytest.raises(BaseModelError, match="is a link that leads out of its folder"):
         base.pin(f"path:{folder}", None, folder)
+
+
+def test_an_address_that_params_yaml_does_not_take_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder" / "übung"
+    folder.mkdir(parents=True)
+    with pytest.raises(BaseModelError) as caught:
+        base.pin(f"path:{folder}", None, tmp_path)
+    said = str(caught.value)
+    assert said.startswith(f"path:{folder}: has signs that params.yaml does not take in a base's address")
+    assert "fix: letters, digits and . _ - / only: move the folder, or give a link to it that has such a name" in said

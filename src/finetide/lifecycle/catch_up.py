@@ -26,6 +26,8 @@ from finetide.registry.git import call, open_repository
 from finetide.registry.window import read_window, recompute, window_path
 
 # Event of the ledger → the word in the file's name.
+# What means more than itself in .gitignore.
+_GIT_SIGNS = frozenset("[]!*#?\\")
 DECIDED = {"approved": "approved", "refused": "rejected"}
 
 
@@ -135,5 +137,6 @@ def _ignore(file: Path) -> None:
     """As `dvc add` does: git is not to see the bytes."""
     ignore = file.with_name(".gitignore")
     lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.exists() else []
-    if f"/{file.name}" not in lines:
-        write_text(ignore, "\n".join([*lines, f"/{file.name}"]) + "\n")
+    entry = "/" + "".join(f"\\{sign}" if sign in _GIT_SIGNS else sign for sign in file.name)
+    if entry not in lines:
+        write_text(ignore, "\n".join([*lines, entry]) + "\n")

@@ -27,6 +27,8 @@ from finetide.registry import raw
 from finetide.registry.window import read_window
 
 Wait = Callable[[float], None]
+# Its date does not change with its rights, and what was refused is looked at again only when it changed.
+_UNREADABLE = "cannot be read by the user of this run; fix: let it be read, then touch it"
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,9 @@ def pick_up(root: Path, project: Path, model: str, *, wait: Wait = time.sleep) -
     Raises: ToolError when S3 does not answer; what was taken in before it stays in, and the rest comes with the next.
     """
     place = place_of(root, model)
-    known = {seen.name: seen for seen in _read(root, model).files}
+    before = {seen.name: seen for seen in _read(root, model).files}
     inside = {file.sha256 for file in read_window(project, model).files}
-    fresh = {name: look for name, look in place.looks().items() if _is_new(look, known.get(name), inside)}
+    fresh = {name: look for name, look in place.looks().items() if _is_new(look, before.get(_shown(name)), inside)}
     if not fresh:
         return []
     if place.grows:
@@ -138,8 +140,10 @@ def pick_up(root: Path, project: Path, model: str, *, wait: Wait = time.sleep) -
     try:
         with tempfile.TemporaryDirectory(dir=scratch) as copied:
             _enter(place, Path(copied), project, model, fresh, found)
-    finally:
-        _write(root, model, {**known, **{seen.name: seen for seen in found}})
+    except BaseException:  # what was refused is named by the look that comes to its end
+        _write(root, model, before, [seen for seen in found if seen.outcome != "refused"])
+        raise
+    _write(root, model, before, found)
     return found
 
 
@@ -152,8 +156,9 @@ def _enter(place: Place, copied: Path, project: Path, model: str, fresh: dict[st
         try:
             if not place.copy(name, look, copy) or place.look(name) != look:
                 continue
-        except InputError as error:
-            found.append(_seen(name, look, "", "refused", str(error)))
+        except (InputError, PermissionError) as error:
+            why = _UNREADABLE if isinstance(error, PermissionError) else str(error)
+            found.append(_seen(name, look, "", "refused", why))
             continue
         sha256 = sha256_file(copy)
         if sha256 in there:
@@ -169,8 +174,14 @@ def _enter(place: Place, copied: Path, project: Path, model: str, fresh: dict[st
 
 def _seen(name: str, look: Look, sha256: str, outcome: Literal["taken", "refused", "duplicate"], why: str) -> Seen:
     return Seen(
-        name=name, size=look.size, modified=look.modified, etag=look.etag, sha256=sha256, outcome=outcome, why=why
-    )
+        name=_shown(name), size=look.size, modified=look.modified, etag=look.etag, sha256=sha256, outcome=outcome,
+        why=_shown(why),
+    )  # fmt: skip
+
+
+def _shown(name: str) -> str:
+    """A name whose bytes are no UTF-8, as an old zip leaves them, in signs that a file and a log can hold."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _advance(project: Path, model: str, copy: Path) -> tuple[Literal["taken", "refused"], str]:
@@ -202,5 +213,6 @@ def _read(root: Path, model: str) -> DropRecord:
         return DropRecord(files=())
 
 
-def _write(root: Path, model: str, files: dict[str, Seen]) -> None:
+def _write(root: Path, model: str, before: dict[str, Seen], found: list[Seen]) -> None:
+    files = {**before, **{seen.name: seen for seen in found}}
     DropRecord(files=tuple(files[name] for name in sorted(files))).write(_path(root, model))

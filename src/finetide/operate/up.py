@@ -38,6 +38,9 @@ USUAL_PORT = 4200
 POOL = "finetide"
 SERVER_SECONDS = 180.0
 WORKER_SECONDS = 90.0
+_ANEW = (
+    ". If it stays so: finetide down, and move .finetide/prefect away; it holds schedules and their history, no model"
+)
 DECIDING = ("params.yaml", "dvc.yaml", "data", "approvals")
 # Of what finetide_flows.deploy makes of the same settings: raised when it makes something else, so that `up` calls it.
 WHAT_IS_MADE = 2
@@ -287,7 +290,7 @@ def _until(
     raise ToolError(
         f"{what} {fault}; the end of its log:\n{end_of_log}",
         where=str(log.relative_to(root)),
-        fix="finetide down, mend what the log names, then finetide up",
+        fix="finetide down, mend what the log names, then finetide up" + ("" if fault == "died" else _ANEW),
     )
 
 

@@ -20,6 +20,8 @@ OTHER_SUFFIXES = {
     "image-classification": (".zip", ".npz", "-ubyte", "-ubyte.gz"),
     "question-answering": (".json", ".json.gz"),
 }
+# Bytes. Most file systems have 255; a copy under way and DVC's pointer have some more than the name.
+LONGEST_NAME = 200
 _NOT_DATA = (".dvc", ".tmp", ".part", "~")  # DVC's pointers, downloads under way, editors' backups
 
 
@@ -98,6 +100,13 @@ def _check(folder: Path, file: Path, earlier: str | None) -> str:
     if not file.name.isprintable():
         raise DataError(
             "has a line break or another control character in its name", where=repr(str(file)), fix="rename it"
+        )
+    length = len(os.fsencode(file.name))
+    if length > LONGEST_NAME:
+        raise DataError(
+            f"has a name of {length} bytes, at most {LONGEST_NAME} can be kept",
+            where=str(file),
+            fix="give it a shorter one",
         )
     other = other_suffixes(folder)
     if file.name.startswith(".") or not is_supported(file.name, other):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from finetide.contracts.operate import Seen
-from finetide.errors import DataError, IntegrityError
+from finetide.errors import DataError, IntegrityError, ToolError
 from finetide.files import tree_hashes
 from finetide.lifecycle import drop
 from finetide.registry import raw
@@ -108,6 +108,57 @@ def test_a_bad_file_is_refused_once_and_keeps_no_good_one_out(root: Path, folder
     assert look(root) == []
     (folder / "a-bad.csv").write_text("text,label\nit is mended,delivery\n")
     assert look(root)[0][:2] == ("a-bad.csv", "taken")
+
+
+def test_a_name_that_no_copy_can_have_is_refused_and_keeps_no_good_one_out(root: Path, folder: Path) -> None:
+    (folder / f"{'n' * 245}.csv").write_text(f"{TABLE}how long,delivery\n")
+    (folder / os.fsdecode(b"m\xe4rz.csv")).write_text(f"{TABLE}how much,delivery\n")
+    (folder / "zulu.csv").write_text(TABLE)
+    found = {name: (outcome, why) for name, outcome, why in look(root)}
+    assert found[f"{'n' * 245}.csv"][0] == "refused"
+    assert (
+        "has a name of 249 bytes, at most 200 can be kept\n  fix: give it a shorter one" in found[f"{'n' * 245}.csv"][1]
+    )
+    assert found["m\\xe4rz.csv"][0] == "refused"
+    assert "control character in its name" in found["m\\xe4rz.csv"][1]
+    assert found["zulu.csv"] == ("taken", "zulu.csv: new, incoming")
+    assert look(root) == []
+
+
+def test_a_file_that_may_not_be_read_keeps_no_good_one_out(
+    root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = drop.shutil.copyfile
+
+    def copy(source: Path, target: Path) -> None:
+        if source.name == "june.csv":
+            raise PermissionError(13, "Permission denied")
+        real(source, target)
+
+    monkeypatch.setattr(drop.shutil, "copyfile", copy)
+    (folder / "june.csv").write_text(TABLE)
+    (folder / "zulu.csv").write_text(f"{TABLE}how long,delivery\n")
+    why = "cannot be read by the user of this run; fix: let it be read, then touch it"
+    assert look(root) == [("june.csv", "refused", why), ("zulu.csv", "taken", "zulu.csv: new, incoming")]
+
+
+def test_what_was_refused_is_named_by_the_look_that_comes_to_its_end(
+    root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "bad.csv").write_text("bad\n")
+    (folder / "june.csv").write_text(TABLE)
+    with monkeypatch.context() as patch:
+        real = drop.Folder.copy
+
+        def copy(self: drop.Folder, name: str, look: drop.Look, target: Path) -> bool:
+            if name == "june.csv":
+                raise ToolError("S3 does not answer", where="s3://new")
+            return real(self, name, look, target)
+
+        patch.setattr(drop.Folder, "copy", copy)
+        with pytest.raises(ToolError):
+            look(root)
+    assert [(name, outcome) for name, outcome, _ in look(root)] == [("bad.csv", "refused"), ("june.csv", "taken")]
 
 
 def test_the_same_bytes_under_another_name_do_not_come_in_twice(root: Path, folder: Path) -> None:

@@ -11,11 +11,12 @@ from finetide.config.load import read_yaml
 from finetide.contracts.operate import Waiting
 from finetide.errors import ProjectError
 from finetide.lifecycle import isolate, waiting
-from finetide.lifecycle.catch_up import catch_up
+from finetide.lifecycle.catch_up import _ignore, catch_up
 from finetide.lifecycle.prepare import exclude_file
 from finetide.pipeline import dvc
 from finetide.registry import alias, approvals, ledger, service
 from finetide.registry.window import advance, read_window, window_path
+from support.project import run
 from support.registry import MODEL, drop, git, make_project, promote, state
 
 NAMED = ("-c", "user.name=a", "-c", "user.email=a@b")
@@ -138,6 +139,16 @@ def test_where_only_settings_changed_its_window_keeps_its_bytes(home: Path) -> N
     commit(home, "a person's edit")
     isolate.follow(home, project, MODEL)
     assert window_path(project, MODEL).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["june.csv", "#hash [x]*.csv", "!bang?.csv"])
+def test_git_ignores_what_was_taken_over_as_dvc_add_has_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("text,label\n")
+    (tmp_path / "hash x.csv").write_text("another file\n")
+    _ignore(tmp_path / name)
+    run(tmp_path, "git", "init", "--quiet")
+    listed = run(tmp_path, "git", "ls-files", "--others", "--exclude-standard", "-z").stdout.split("\0")
+    assert sorted(listed) == ["", ".gitignore", "hash x.csv"]
 
 
 def test_the_checkout_takes_over_what_a_scheduled_run_decided_about(home: Path) -> None:
