@@ -211,10 +211,12 @@ GRAPH = [
     Cause("dvc.yaml", "a dependency missing", ("stage", "validate", MODEL), _missing_dep, 2,
           ("dvc.yaml", "stages.validate.deps", "must have a file named 'suite.json'"), start="trained"),
     Cause("pointer of DVC", "shop.csv.dvc torn", RUN, text(f"data/{MODEL}/raw/shop.csv.dvc", "outs:\n- md5: 0a"), 2,
-          ("{root}/data/mail/raw/shop.csv.dvc", "is no pointer of DVC, or a torn one", "git checkout shop.csv.dvc"),
+          ("{root}/data/mail/raw/shop.csv.dvc", "is no pointer of DVC, or a torn one",
+           "git -C {root}/data/mail/raw checkout shop.csv.dvc"),
           start="trained"),
     Cause("pointer of DVC", "no YAML", RUN, text(f"data/{MODEL}/raw/shop.csv.dvc", "outs: ["), 2,
-          ("{root}/data/mail/raw/shop.csv.dvc", "is not valid YAML", "git checkout shop.csv.dvc"), start="trained"),
+          ("{root}/data/mail/raw/shop.csv.dvc", "is not valid YAML",
+           "git -C {root}/data/mail/raw checkout shop.csv.dvc"), start="trained"),
 ]  # fmt: skip
 VERDICTS = [
     Cause("verdict", "quality.json torn, met by status", STATUS, torn(artifact("quality.json")), 6,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ from finetide.pipeline.graph import Graph
 from finetide.pipeline.run import dirty, modified
 from finetide.registry import history, ledger, raw, service
 from finetide.registry.alias import alias_path
+from finetide.registry.git import call, open_repository
 from finetide.registry.window import advance, read_window, window_path
 from finetide.registry.window import repin as window_repin
 
@@ -44,6 +46,7 @@ def prepare(root: Path, model: str) -> list[str]:
     lines = _restore_champion(root, model)
     lines += _healed_alias(root, model)
     lines += remote.push(root, model)
+    lines += _restore_lock(root, model)
     lines += advance_window(root, model, ())
     lines += _fetch_raw(root, model)
     pinned = Window.read(window_path(root, model)).champion
@@ -136,7 +139,8 @@ def _check_pointers(folder: Path) -> None:
     Raises: ProjectError for a ``.dvc`` file that names no file with its hash.
     """
     for path in sorted(folder.rglob("*.dvc")):
-        fix = f"git checkout {path.name}; or delete it while the file itself is there, and it is written anew"
+        again = shlex.join(["git", "-C", str(path.parent), "checkout", path.name])
+        fix = f"{again}; or delete it while the file itself is there, and it is written anew"
         try:
             found = read_yaml(path)
         except ConfigError as error:
@@ -186,6 +190,24 @@ def _healed_alias(root: Path, model: str) -> list[str]:
     if alias is None or not before or path.read_bytes() == before:
         return []
     return [f"repaired: {path.relative_to(root)} says again what the ledger says: {alias.version} is in service"]
+
+
+def _restore_lock(root: Path, model: str) -> list[str]:
+    """Without dvc.lock DVC cannot tell what has changed since a promotion from what it knows nothing of; then the
+    window would be pinned anew, and the same weights judged and promoted once more."""
+    with dvc.workspace_lock(root):
+        if dvc.has_lock(root):
+            return []
+        entries = ledger.read(root, model)
+        if not entries:
+            return []
+        repository = open_repository(root)
+        commit = ledger.run_commit(root, model, entries[-1].sequence)
+        kept = call(root, ["cat-file", "blob", f"{commit}:{repository.prefix}dvc.lock"])
+        if kept.code != 0:  # adopted, or only the tags were fetched
+            return []
+        write_text(root / "dvc.lock", kept.out.decode())
+    return [f"repaired: dvc.lock is that of entry {entries[-1].sequence} of the ledger again"]
 
 
 def _restore_champion(root: Path, model: str) -> list[str]:

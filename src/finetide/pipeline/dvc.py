@@ -289,6 +289,11 @@ def repair(root: Path) -> list[str]:
     return done
 
 
+def has_lock(root: Path) -> bool:
+    """Whether there is a ``dvc.lock``, and DVC will read it. Ask under the workspace lock: DVC may be writing it."""
+    return (root / "dvc.lock").is_file() and _is_lock(root / "dvc.lock")
+
+
 def _cache_folder(root: Path) -> Path:
     """DVC's cache as its settings in the project have it; read here, because to ask DVC takes a second."""
     found = root / ".dvc" / "cache"
