@@ -86,10 +86,11 @@ class Progress:
         before = self.done * SHARES // max(1, self.total)
         self.done += 1
         self.bar.update(1)
-        self.bar.set_postfix_str(f"{self.epoch()}, loss {loss:.3f} {self.note}", refresh=False)
+        told = ", ".join(part for part in (self.epoch(), f"loss {loss:.3f}", self.note) if part)
+        self.bar.set_postfix_str(told, refresh=False)
         if self.bar.disable and self.done * SHARES // max(1, self.total) > before:
-            said = f"{self.what}: step {self.done}/{self.total}, {self.epoch()}, loss {loss:.3f} {self.note}".rstrip()
-            print(f"{said}, {self.remaining()} left", file=sys.stderr, flush=True)
+            said = f"{self.what}: step {self.done}/{self.total}, {told}, {self.remaining()} left"
+            print(said, file=sys.stderr, flush=True)
 
     def epoch(self) -> str:
         return f"epoch {min(self.done, self.total) / self.per_epoch:.1f} of {self.total / self.per_epoch:.3g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -59,6 +60,16 @@ def stop(record: ProcessRecord | None) -> bool:
             one.kill()
     psutil.wait_procs(alive, timeout=STOP_SECONDS)
     return True
+
+
+def having(name: str, value: str) -> list[int]:
+    """Ids of the processes that were started with the environment variable ``name`` set to ``value``; not our own."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # gone meanwhile, or somebody else's
+            if process.pid != os.getpid() and process.environ().get(name) == value:
+                found.append(process.pid)
+    return sorted(found)
 
 
 def last_lines(log: Path, count: int = 15) -> str:

@@ -61,7 +61,7 @@ def up(root: Path, port: int | None, say: Say) -> None:
     schedules = _schedules(root)
     _check_commit(root, say)
     with _only_one(root):
-        before = read(root)
+        before = _last(root)
         state = _server(root, before, port, say, sealed=not blocks.are_wanted(schedules))
         told = blocks.find(state.api, blocks.wanted(schedules))
         state = _deploy(root, state, schedules, told, say)
@@ -72,7 +72,7 @@ def up(root: Path, port: int | None, say: Say) -> None:
 def down(root: Path, say: Say) -> None:
     """Stop what `up` started here, runs at work included; a run that is cut off goes on from its last checkpoint."""
     with _only_one(root):
-        state = read(root)
+        state = _last(root)
         if state is None:
             say("nothing is up")
             return
@@ -89,6 +89,19 @@ def read(root: Path) -> Running | None:
         return Running.read(path) if path.exists() else None
     except IntegrityError:
         return None
+
+
+def _last(root: Path) -> Running | None:
+    """Raises: IntegrityError: the record is torn, and what it stood for is at work."""
+    state, path = read(root), environment.folder(root) / "up.json"
+    left = processes.having("PREFECT_HOME", str(path.parent)) if state is None and path.exists() else []
+    if left:
+        numbers = " ".join(map(str, left))
+        raise IntegrityError(
+            f"is torn, and what it stood for is running, as process {numbers}", where=str(path),
+            fix=f"kill {numbers}; delete the file; finetide up",
+        )  # fmt: skip
+    return state
 
 
 def write(root: Path, state: Running) -> None:

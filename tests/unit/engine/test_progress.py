@@ -41,8 +41,8 @@ def test_without_a_terminal_each_tenth_is_a_line(capsys: pytest.CaptureFixture[s
             progress.say("validation 80.0%")
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 10
-    assert lines[3] == "phase 2 of 2 tune: step 16/40, epoch 1.0 of 2.5, loss 0.250 validation 80.0%, 00:00 left"
-    assert lines[-1] == "phase 2 of 2 tune: step 40/40, epoch 2.5 of 2.5, loss 0.250 validation 80.0%, 00:00 left"
+    assert lines[3] == "phase 2 of 2 tune: step 16/40, epoch 1.0 of 2.5, loss 0.250, validation 80.0%, 00:00 left"
+    assert lines[-1] == "phase 2 of 2 tune: step 40/40, epoch 2.5 of 2.5, loss 0.250, validation 80.0%, 00:00 left"
 
 
 def test_the_remaining_time_is_that_of_the_steps_since_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:

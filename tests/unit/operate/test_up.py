@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from finetide.contracts.operate import ProcessRecord, Running, Waiting
-from finetide.errors import InputError, ProjectError, ToolError
+from finetide.errors import InputError, IntegrityError, ProjectError, ToolError
 from finetide.lifecycle import waiting
 from finetide.operate import environment, processes, resume, up
 from support.artifacts import PROJECT
@@ -151,6 +153,28 @@ def test_a_torn_record_counts_as_none(root: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text('{"api": ')
     assert up.read(root) is None
+    said: list[str] = []
+    up.down(root, said.append)
+    assert said == ["nothing is up"]
+
+
+def test_a_torn_record_of_something_that_runs_is_an_error_that_names_it(root: Path) -> None:
+    folder = environment.folder(root)
+    folder.mkdir(parents=True)
+    (folder / "up.json").write_text('{"api": ')
+    command = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "PREFECT_HOME": str(folder)}) as running:
+        try:
+            for act in (lambda: up.up(root, None, print), lambda: up.down(root, print)):
+                with pytest.raises(IntegrityError) as caught:
+                    act()
+                assert str(caught.value) == (
+                    f"{folder}/up.json: is torn, and what it stood for is running, as process {running.pid}\n"
+                    f"  fix: kill {running.pid}; delete the file; finetide up"
+                )
+            assert running.poll() is None
+        finally:
+            running.kill()
 
 
 def test_the_servers_database_is_the_projects_and_nobody_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
