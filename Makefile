@@ -71,8 +71,8 @@ resumes: $(READY) ## 200 kills of trainings, resumed; goes on where docs/resumes
 screenshots: $(READY) ## take the pictures of the dashboard from the run that tests/flows/test_up.py asserts (Chromium)
 	@FT_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q -m long tests/flows/test_up.py
 
-bench: $(READY) ## measure against peers on the same data; writes docs/benchmarks.md
-	@$(BIN)/python benchmarks/run.py
+bench: $(READY) ## hours: measure against peers on the same data, on from where it was stopped; docs/benchmarks.md
+	@$(BIN)/python benchmarks/peers.py
 
 constraints: ## write constraints.txt anew from this environment
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude finetide | sed 's/+cpu//'; } > constraints.new && mv constraints.new constraints.txt

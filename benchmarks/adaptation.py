@@ -4,10 +4,12 @@
     python benchmarks/adaptation.py --seeds 3 --sizes 50,200,0 --head     # the head alone, on frozen features: minutes
     python benchmarks/adaptation.py --tables                              # only print what was tallied so far
 
-Pairs: Amazon reviews of books → of kitchen goods; sst2 → the three UCI sets. For each pair and seed a champion is
-trained on reference rows alone. Of the incoming rows ``--sizes`` are labelled; the rest is there without labels, as
-rows are that have just arrived. Plain: the phases of params.yaml on the labelled incoming rows. Recipe: the shift stage
-and the train stage as they are. Both are scored on the same test rows of either side, which nobody else sees.
+Pairs: Amazon reviews of books → of kitchen goods; sst2 → the three UCI sets; digits of Kannada-MNIST → of Dig-MNIST,
+other hands and another scanner, with a small network that no other images have trained. For each pair and seed a
+champion is trained on reference rows alone. Of the incoming rows ``--sizes`` are labelled; the rest is there without
+labels, as rows are that have just arrived. Plain: the phases of params.yaml on the labelled incoming rows. Recipe: the
+shift stage and the train stage as they are. Both are scored on the same test rows of either side, which nobody else
+sees.
 
 Each cell is a line of the tally (JSON), flushed when it is done: a later call goes on where the last one ended.
 """
@@ -17,6 +19,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,25 +40,30 @@ from finetide.contracts.gate import GateRecord
 from finetide.contracts.shift import Recipe, ShiftVerdict
 from finetide.contracts.training import TrainingReport
 from finetide.contracts.window import ChampionPin, Window
+from finetide.data.payload import Store, Stored
 from finetide.engine.inference import predict
 from finetide.files import read_json, sha256_file, tree_hashes
 from finetide.metrics.calibration import fit_temperature
+from finetide.pipeline import dvc
 from finetide.seeding import generator
 from finetide.stages import shift, train
 from finetide.task import Built, ModelSettings
 from tallies import lines
 
 ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared" / "data" / "text_cls"
+SHARED = ROOT.parent / "shared" / "data"
 WORK = ROOT / ".finetide" / "bench" / "adaptation"
 MODEL, SEED = "tickets", 20_262
-PAIRS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
-    "books → kitchen": (
-        ("amazon_books_to_kitchen/books.csv", "label"), ("amazon_books_to_kitchen/kitchen.csv", "label"),
-    ),
-    "sst2 → UCI": (("sst2/sst2.csv", "label"), ("uci_sentiment_sentences/uci_sentences.csv", "label")),
-}  # fmt: skip
-TASK = tasks.load("text-classification")
+ROLES = ("reference", "incoming")
+TEXTS, IMAGES = "text-classification", "image-classification"
+SIDE, DIGITS = 32, "kannada → dig"
+# Of an image network that begins with nothing: epochs for one of a text model, and their rate.
+LONGER, RATE = 10, 1e-3
+PAIRS: dict[str, tuple[str, str]] = {
+    "books → kitchen": ("amazon_books_to_kitchen/books.csv", "amazon_books_to_kitchen/kitchen.csv"),
+    "sst2 → UCI": ("sst2/sst2.csv", "uci_sentiment_sentences/uci_sentences.csv"),
+    DIGITS: ("kannada_mnist_to_dig_mnist/source_kannada_test", "kannada_mnist_to_dig_mnist/target_dig"),
+}
 Array = np.ndarray[Any, Any]
 
 
@@ -70,11 +79,52 @@ class Scale:
     head: bool
 
 
+def task_of(pair: str) -> str:
+    return IMAGES if pair == DIGITS else TEXTS
+
+
+def contents(pair: str, role: str) -> pd.DataFrame:
+    """Everything that may be drawn: the columns of a row's content, and ``label``."""
+    if task_of(pair) == TEXTS:
+        found = pd.read_csv(SHARED / "text_cls" / PAIRS[pair][ROLES.index(role)], keep_default_na=False)
+        return found[["text", "label"]].astype({"label": str}).drop_duplicates("text").reset_index(drop=True)
+    made = images(pair)
+    rows = pd.read_parquet(Stage.open(made, "split", IMAGES_MODEL).out("split.parquet"))
+    return rows[rows["role"] == role].drop_duplicates("digest").reset_index(drop=True)
+
+
+IMAGES_MODEL = "digits"
+
+
+def images(pair: str) -> Path:
+    """A project with the images of both sides, as ``finetide init`` and the stages up to split leave it; made once."""
+    home = WORK / "images" / IMAGES_MODEL
+    if not (home / "done").exists():
+        shutil.rmtree(home.parent, ignore_errors=True)
+        home.parent.mkdir(parents=True)
+        sides = [
+            word
+            for role, name in zip(ROLES, PAIRS[pair], strict=True)
+            for kind in ("images-idx3", "labels-idx1")
+            for word in (f"--{role}", str(SHARED / "image_cls" / f"{name}-{kind}-ubyte.gz"))
+        ]
+        finetide("base", "blank", "--architecture", "resnet", "--side", str(SIDE), "--channels", "1")
+        finetide("init", IMAGES_MODEL, "--task", IMAGES, "--name", IMAGES_MODEL, *sides, "--base", "blank",
+                 "--from-scratch")  # fmt: skip
+        dvc.checked(home, ["repro", "--quiet", f"split@{IMAGES_MODEL}"])
+        (home / "done").touch()
+    return home
+
+
+def finetide(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "finetide", *words], cwd=WORK / "images", check=True, stdout=sys.stderr)
+
+
 def table(pair: str, seed: int, size: int, scale: Scale) -> pd.DataFrame:
     """The rows as split leaves them; the same test rows whatever the size."""
     parts = []
-    for role, (file, label) in zip(("reference", "incoming"), PAIRS[pair], strict=True):
-        found = pd.read_csv(SHARED / file, keep_default_na=False).drop_duplicates("text").reset_index(drop=True)
+    for role in ROLES:
+        found = contents(pair, role)
         drawn = generator(SEED, pair, role, seed).permutation(len(found))
         arrived = scale.rows + scale.held
         chosen = found.iloc[drawn[: arrived + scale.test]].reset_index(drop=True)
@@ -88,41 +138,52 @@ def table(pair: str, seed: int, size: int, scale: Scale) -> pd.DataFrame:
             told = (place < (size or arrived)) | (split == "test")
         name = f"{role}.csv"
         parts.append(
-            pd.DataFrame(
-                {
-                    "row_id": [f"{name}:{number + 2}" for number in place],
-                    "role": role,
-                    "file": name,
-                    "line": place + 2,
-                    "label": np.where(told, chosen[label].astype(str), None),
-                    "split": split,
-                    "group": None,
-                    "text": chosen["text"],
-                }
+            chosen.assign(
+                row_id=[f"{name}:{number + 2}" for number in place],
+                role=role,
+                file=name,
+                line=place + 2,
+                label=np.where(told, chosen["label"].astype(str), None),
+                split=split,
+                group=None,
             )
         )
     return pd.concat(parts, ignore_index=True)
 
 
-def project(folder: Path, rows: pd.DataFrame, scale: Scale) -> Path:
+def project(pair: str, folder: Path, rows: pd.DataFrame, scale: Scale) -> Path:
     """A project as the stages before shift leave it, without DVC."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "dvc.yaml", folder / "dvc.yaml")
+    source = ROOT if task_of(pair) == TEXTS else images(pair)
+    shutil.copy(source / "dvc.yaml", folder / "dvc.yaml")
     yaml = YAML()
-    document = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    model = document["models"][MODEL]
-    model["train"].update(start="champion", max_length=scale.length, recipe="auto")
+    document = yaml.load((source / "params.yaml").read_text(encoding="utf-8"))
+    model = document["models"].pop(MODEL if source == ROOT else IMAGES_MODEL)
+    document["models"] = {MODEL: model}
+    if source != ROOT:
+        text = (folder / "dvc.yaml").read_text(encoding="utf-8")
+        (folder / "dvc.yaml").write_text(text.replace(f"- {IMAGES_MODEL}\n", f"- {MODEL}\n"), encoding="utf-8")
+        model["base"]["source"] = f"path:{source.parent / 'blank'}"
+    length = scale.length if source == ROOT else SIDE
+    model["train"].update(start="champion", max_length=length, recipe="auto")
     model["shift"].update(max_rows=400)
-    model["shift"]["recipe"].update(adapt_min_rows=10**7)  # passes over the texts are not measured here
-    probe, tune = model["train"]["phases"]
-    tune["duration"].update(epochs=scale.epochs, steps=None)
+    if source == ROOT:
+        model["shift"]["recipe"].update(adapt_min_rows=10**7)  # passes over the texts are not measured here
+    probe, tune = ([None, *model["train"]["phases"]])[-2:]
+    tune["duration"].update(epochs=scale.epochs * (1 if source == ROOT else LONGER), steps=None)
+    if source != ROOT:
+        tune.update(learning_rate=RATE)
     model["train"]["phases"] = [probe] if scale.head else [tune]
     stream = StringIO()
     yaml.dump(document, stream)
     (folder / "params.yaml").write_text(stream.getvalue(), encoding="utf-8")
     (folder / "finetide.lock").write_text(json.dumps({"stages": {MODEL: {"train": {"code": "bench"}}}}))
     rows.to_parquet(dep(folder, "split.parquet"))
-    dep(folder, "payload.bin").write_bytes(b"")
+    store = dep(folder, "payload.bin")
+    if source == ROOT:
+        store.write_bytes(b"")
+    else:
+        shutil.copy(Stage.open(source, "train", IMAGES_MODEL).dep("payload.bin"), store)
     GateRecord().write(dep(folder, "gate.json"))
     return folder
 
@@ -139,21 +200,23 @@ def champion_of(pair: str, seed: int, scale: Scale) -> Path:
     if (home / "weights.json").is_file():
         return home
     rows = table(pair, seed, 0, scale)
-    folder = project(home / "project", rows[rows["role"] == "reference"].reset_index(drop=True), scale)
+    folder = project(pair, home / "project", rows[rows["role"] == "reference"].reset_index(drop=True), scale)
     Window(model=MODEL, start="base", champion=None, files=()).write(dep(folder, "window.json"))
     Recipe(verdict="none", replay=1.0, reason="").write(dep(folder, "recipe.json"))
     stage = Stage.open(folder, "train", MODEL)
     train.run(stage)
     shutil.rmtree(home / "weights", ignore_errors=True)
     shutil.copytree(stage.out("model"), home / "weights")
-    built = load(home / "weights", scale)
+    task, built = loaded(pair, home / "weights", scale)
+    rows = stored(pair, rows)
     held = rows[(rows["role"] == "reference") & (rows["split"] == "validation")].reset_index(drop=True)
-    examples = TASK.encode(built, held)
-    logits = predict(TASK, built, examples, batch_tokens=4096).astype(np.float64)
+    examples = task.encode(built, held)
+    logits = predict(task, built, examples, batch_tokens=4096).astype(np.float64)
     (home / "bundle").mkdir(exist_ok=True)
     BundleInfo(
-        model=MODEL, task=TASK.name, labels=built.settings.labels, inputs=("input_ids", "attention_mask"),
-        max_length=scale.length, pad_token_id=0, temperature=fit_temperature(logits, np.asarray(examples.targets)),
+        model=MODEL, task=task.name, labels=built.settings.labels, inputs=("input_ids", "attention_mask"),
+        max_length=built.settings.max_length, pad_token_id=0,
+        temperature=fit_temperature(logits, np.asarray(examples.targets)),
         default_graph="model.onnx", machine="bench",
     ).write(home / "bundle" / "bundle.json")  # fmt: skip
     Manifest(files=tree_hashes(home / "weights"), lineage={}).write(home / "weights.json")
@@ -161,9 +224,21 @@ def champion_of(pair: str, seed: int, scale: Scale) -> Path:
     return home
 
 
-def load(folder: Path, scale: Scale) -> Built:
-    labels = tuple(read_json(folder / "labels.json"))
-    return TASK.build(folder, ModelSettings(labels, scale.length, "mean", 0.0), seed=1)
+def loaded(pair: str, folder: Path, scale: Scale) -> tuple[Any, Built]:
+    """The family and the weights."""
+    labels, task = tuple(read_json(folder / "labels.json")), tasks.load(task_of(pair))
+    length = scale.length if task.name == TEXTS else SIDE
+    return task, task.build(folder, ModelSettings(labels, length, "mean", 0.0), seed=1)
+
+
+def stored(pair: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """With the images' bytes, where the rows are images."""
+    if task_of(pair) == TEXTS:
+        return rows
+    store = Store(Stage.open(images(pair), "train", IMAGES_MODEL).dep("payload.bin"))
+    places = zip(rows["start"].tolist(), rows["size"].tolist(), strict=True)
+    found: list[Any] = [Stored(store, start, size) for start, size in places]
+    return rows.assign(bytes=pd.Series(found, index=rows.index, dtype=object))
 
 
 def cell(pair: str, size: int, seed: int, method: str, scale: Scale) -> dict[str, Any]:
@@ -174,16 +249,16 @@ def cell(pair: str, size: int, seed: int, method: str, scale: Scale) -> dict[str
     shutil.rmtree(folder, ignore_errors=True)
     # Plain training knows nothing of the reference, its validation rows included.
     known = rows[rows["role"] == "incoming"].reset_index(drop=True) if method == "plain" else rows
-    project(folder, known, scale)
+    project(pair, folder, known, scale)
     pin = ChampionPin(version="v1", hash=sha256_file(home / "weights.json"))
     Window(model=MODEL, start="champion", champion=pin, files=()).write(dep(folder, "window.json"))
     shutil.copytree(home, folder / "serving" / MODEL / pin.hash)
     verdict = None
     if method == "recipe":
-        built, info = load(home / "weights", scale), BundleInfo.read(home / "bundle" / "bundle.json")
+        (task, built), info = loaded(pair, home / "weights", scale), BundleInfo.read(home / "bundle" / "bundle.json")
         asked = shift.pinned
         try:
-            shift.pinned = lambda *_: as_predictor(built, info)  # type: ignore[assignment]
+            shift.pinned = lambda *_: as_predictor(task, built, info)  # type: ignore[assignment]
             stage = Stage.open(folder, "shift", MODEL)
             shift.run(stage)
         finally:
@@ -202,33 +277,25 @@ def cell(pair: str, size: int, seed: int, method: str, scale: Scale) -> dict[str
         "verdict": None if verdict is None else [verdict.verdict, *verdict.causes],
         "followed": [] if report is None else [[one.kind, one.kept, one.said] for one in report.followed],
         "forgetting": report.forgetting.said if report and report.forgetting else None,
-        **{role: right(model, rows[(rows["role"] == role) & (rows["split"] == "test")], scale) for role in ROLES},
+        **{role: right(pair, model, rows[(rows["role"] == role) & (rows["split"] == "test")], scale) for role in ROLES},
     }
 
 
-ROLES = ("reference", "incoming")
-
-
-def as_predictor(built: Built, info: BundleInfo) -> Any:
+def as_predictor(task: Any, built: Built, info: BundleInfo) -> Any:
     """The champion as the shift stage asks it, by torch: it needs no ONNX file for that."""
 
-    def logits(texts: list[str]) -> Array:
-        asked = pd.DataFrame({"row_id": [str(i) for i in range(len(texts))], "text": texts, "label": None})
-        return predict(TASK, built, TASK.encode(built, asked), batch_tokens=4096)
+    def logits(rows: pd.DataFrame) -> Array:
+        return predict(task, built, task.encode(built, rows.assign(label=None)), batch_tokens=4096)
 
-    return SimpleNamespace(
-        labels=built.settings.labels,
-        info=info,
-        inputs=SimpleNamespace(values=lambda rows: list(rows["text"])),
-        logits=logits,
-    )
+    inputs = SimpleNamespace(values=lambda rows: rows)
+    return SimpleNamespace(labels=built.settings.labels, info=info, inputs=inputs, logits=logits)
 
 
-def right(folder: Path, test: pd.DataFrame, scale: Scale) -> str:
+def right(pair: str, folder: Path, test: pd.DataFrame, scale: Scale) -> str:
     """One sign a test row: 1 where the model is right."""
-    built = load(folder, scale)
-    examples = TASK.encode(built, test.reset_index(drop=True))
-    found = predict(TASK, built, examples, batch_tokens=4096).argmax(axis=1) == np.asarray(examples.targets)
+    task, built = loaded(pair, folder, scale)
+    examples = task.encode(built, stored(pair, test.reset_index(drop=True)))
+    found = predict(task, built, examples, batch_tokens=4096).argmax(axis=1) == np.asarray(examples.targets)
     return "".join("01"[int(one)] for one in found)
 
 

