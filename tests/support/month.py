@@ -30,7 +30,7 @@ QUIET_AFTER_AN_EVENT = timedelta(minutes=720)
 # A run that found nothing to do since the last decision.
 IDLE = ("Known", "Unchanged")
 RUNS = {"look": "look", "train": "retraining", "person": "a person"}
-NUMBER = re.compile(r"\d+\.\d+(e-?\d+)?")
+NUMBER = re.compile(r"\d+\.\d+(e-?\d+)?|(?<=verdict )[0-9a-f]{12}")
 
 
 HEADER = """# A month on a schedule
