@@ -34,8 +34,8 @@ class RecipeParams(Section):
     adapt_min_rows: PositiveInt = Field(description="fewer incoming rows than this: no such passes")
     ask_labels: PositiveInt = Field(description="rows that are asked for where labels are needed")
     forgetting_margin: Share = Field(
-        description="accuracy on reference validation rows that training may lose against the champion; beyond it "
-        "the weights go back towards the champion's"
+        description="accuracy on reference validation rows that training may lose against the champion; where one "
+        "standard error of the loss still leaves more, the weights go back towards the champion's"
     )
 
 
