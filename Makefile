@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-long lint audit docs causes month faults flow-faults resumes screenshots bench format constraints clean
+.PHONY: help setup run test test-slow test-slow-again test-long lint audit docs causes month faults flow-faults resumes screenshots bench format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -32,6 +32,10 @@ test: $(READY) ## the default tests, under ten minutes on two cores (ARGS="-k wo
 
 test-slow: $(READY) ## the slow tests: the calendar, equal bytes, a bare environment
 	@$(BIN)/python -m pytest -q -m slow -n 2 --dist worksteal
+
+test-slow-again: $(READY) ## the files whose slow tests failed, once more and one at a time
+	@files=$$($(BIN)/python -c "import json; print(*sorted({name.split('::')[0] for name in json.load(open('.pytest_cache/v/cache/lastfailed'))}))") \
+	  && test -n "$$files" && echo "failed; once more, one at a time: $$files" && $(BIN)/python -m pytest -q -m slow $$files
 
 test-long: $(READY) ## whole runs on public data sets in ../shared/data, tens of minutes
 	@$(BIN)/python -m pytest -q -s -m long
