@@ -25,7 +25,7 @@ def test_a_lost_lock_comes_back_from_the_ledger(
         lock.write_bytes(whole[: int(len(whole) * left)])
     ended = forks.call(root, ["run", MODEL], tmp_path / "log", environment())
     assert ended.code == 0, ended.output
-    assert f"{MODEL}: repaired: dvc.lock is that of entry {len(entries)} of the ledger again" in ended.output
+    assert f"{MODEL}: repaired: dvc.lock has the stages of entry {len(entries)} of the ledger again" in ended.output
     assert lock.read_bytes() == whole
     assert ledger.read(root, MODEL) == entries, ended.output
 

@@ -8,26 +8,21 @@ scheduled promotion reaches a person's checkout with their next `run` or `advanc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from finetide.contracts.gate import approval_name
 from finetide.contracts.ledger import LedgerEntry
 from finetide.contracts.window import Window
 from finetide.files import write_bytes, write_text
+from finetide.lifecycle import locks
 from finetide.pipeline import dvc
 from finetide.registry import history, ledger, raw
 from finetide.registry.approvals import approvals_folder
-from finetide.registry.git import call, open_repository
 from finetide.registry.window import read_window, recompute, window_path
 
-# Event of the ledger → the word in the file's name.
 # What means more than itself in .gitignore.
 _GIT_SIGNS = frozenset("[]!*#?\\")
+# Event of the ledger → the word in the file's name.
 DECIDED = {"approved": "approved", "refused": "rejected"}
 
 
@@ -46,7 +41,7 @@ def _answer(root: Path, model: str, entries: Sequence[LedgerEntry]) -> list[str]
     path = approvals_folder(root, model) / name
     if path.exists():
         return []
-    data = _blob(root, ledger.run_commit(root, model, entry.sequence), path)
+    data = locks.blob(root, ledger.run_commit(root, model, entry.sequence), path)
     if data is None:
         return []
     write_bytes(path, data)
@@ -89,7 +84,7 @@ def _bring(root: Path, folder: Path, name: str, commit: str) -> bool:
     if there is not None or (folder / name).exists():
         return there is not None
     pointer = folder / f"{name}.dvc"
-    data = _blob(root, commit, pointer)
+    data = locks.blob(root, commit, pointer)
     if data is None:
         return False
     write_bytes(pointer, data)
@@ -97,40 +92,12 @@ def _bring(root: Path, folder: Path, name: str, commit: str) -> bool:
     return True
 
 
-def _blob(root: Path, commit: str, path: Path) -> bytes | None:
-    """A file as that commit has it; None where it has none."""
-    place = f"{open_repository(root).prefix}{path.relative_to(root).as_posix()}"
-    outcome = call(root, ["cat-file", "blob", f"{commit}:{place}"])
-    return outcome.out if outcome.code == 0 else None
-
-
 def _take_lock(root: Path, model: str, commit: str) -> None:
     """The model's stages as that run left them, with their outputs out of the cache. Else the outputs of an older run
-    would count as changed inputs, and all of it would be made again. Other models' stages stay."""
-    path = root / "dvc.lock"
-    lock = _blob(root, commit, path)
-    theirs = _stages(lock.decode()) if lock is not None else {}
-    mine = _stages(path.read_text(encoding="utf-8")) if path.exists() else {}
-    ending = f"@{model}"
-    taken = {name: stage for name, stage in theirs.items() if name.endswith(ending)}
-    if not taken:
-        return
-    kept = {name: stage for name, stage in mine.items() if not name.endswith(ending)}
-    yaml, stream = YAML(), StringIO()
-    yaml.default_flow_style = False
-    yaml.dump({"schema": "2.0", "stages": {**kept, **taken}}, stream)
-    write_text(path, stream.getvalue())
-    dvc.call(root, ["checkout", "--quiet", *taken])  # what the cache lacks is missing then, and DVC says so
-
-
-def _stages(lock: str) -> dict[str, Any]:
-    """None where the file is torn; the next DVC call mends it."""
-    try:
-        document = YAML(typ="safe", pure=True).load(StringIO(lock))
-    except YAMLError:
-        return {}
-    stages = document.get("stages") if isinstance(document, dict) else None
-    return stages if isinstance(stages, dict) else {}
+    would count as changed inputs, and all of it would be made again."""
+    taken = locks.take(root, model, commit)
+    if taken:
+        dvc.call(root, ["checkout", "--quiet", *taken])  # what the cache lacks is missing then, and DVC says so
 
 
 def _ignore(file: Path) -> None:

@@ -15,7 +15,7 @@ from finetide.config.params import model_params
 from finetide.contracts.window import Start, Window
 from finetide.errors import ConfigError, ProjectError
 from finetide.files import sweep, write_text
-from finetide.lifecycle import isolate, outputs, remote
+from finetide.lifecycle import isolate, locks, outputs, remote
 from finetide.lifecycle.catch_up import catch_up
 from finetide.lifecycle.restore import restore
 from finetide.pipeline import codelock, dvc
@@ -23,7 +23,6 @@ from finetide.pipeline.graph import Graph
 from finetide.pipeline.run import dirty, modified
 from finetide.registry import history, ledger, raw, service
 from finetide.registry.alias import alias_path
-from finetide.registry.git import call, open_repository
 from finetide.registry.window import advance, read_window, window_path
 from finetide.registry.window import repin as window_repin
 
@@ -46,7 +45,7 @@ def prepare(root: Path, model: str) -> list[str]:
     lines = _restore_champion(root, model)
     lines += _healed_alias(root, model)
     lines += remote.push(root, model)
-    lines += _restore_lock(root, model)
+    lines += locks.bring_back(root, model)
     lines += advance_window(root, model, ())
     lines += _fetch_raw(root, model)
     pinned = Window.read(window_path(root, model)).champion
@@ -190,24 +189,6 @@ def _healed_alias(root: Path, model: str) -> list[str]:
     if alias is None or not before or path.read_bytes() == before:
         return []
     return [f"repaired: {path.relative_to(root)} says again what the ledger says: {alias.version} is in service"]
-
-
-def _restore_lock(root: Path, model: str) -> list[str]:
-    """Without dvc.lock DVC cannot tell what has changed since a promotion from what it knows nothing of; then the
-    window would be pinned anew, and the same weights judged and promoted once more."""
-    with dvc.workspace_lock(root):
-        if dvc.has_lock(root):
-            return []
-        entries = ledger.read(root, model)
-        if not entries:
-            return []
-        repository = open_repository(root)
-        commit = ledger.run_commit(root, model, entries[-1].sequence)
-        kept = call(root, ["cat-file", "blob", f"{commit}:{repository.prefix}dvc.lock"])
-        if kept.code != 0:  # adopted, or only the tags were fetched
-            return []
-        write_text(root / "dvc.lock", kept.out.decode())
-    return [f"repaired: dvc.lock is that of entry {entries[-1].sequence} of the ledger again"]
 
 
 def _restore_champion(root: Path, model: str) -> list[str]:
