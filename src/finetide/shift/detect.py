@@ -9,13 +9,15 @@ import numpy as np
 
 from finetide.contracts.shift import ACCURACY, Cause, ShiftVerdict, ShiftWord, Statistic
 from finetide.shift import accuracy, causes, label_shift, moved, overlap, power
-from finetide.shift.measure import DOMAIN, LABELS, UNSEEN, compare
+from finetide.shift.measure import DOMAIN, FIGURE, LABELS, UNSEEN, compare
 from finetide.shift.permute import adjusted
 from finetide.shift.sample import Sample
 
 # Label frequencies that differ by less, or fewer unseen inputs, beyond what chance gives, are no reason to adapt,
 # however sure the difference is.
 SMALL_SHARE = 0.1
+# Figures that the sentence names; the page has them all.
+MOVED_MOST = 2
 
 
 @dataclass(frozen=True)
@@ -103,23 +105,31 @@ def _decide(
         f"domain AUC {auc.effect:.2f} [{auc.low:.2f}, {auc.high:.2f}], "
         f"combined p of {len(found)} tests = {p:.3g} at α = {limits.alpha:.3g}"
     )
+    moves = "".join(f"{one}; " for one in _moved_most(found, limits.alpha))
+    seen = moves + (f"the champion is {by_name[ACCURACY].note}; " if ACCURACY in by_name else "")
     if sizes.new_labels:
         return "adapt", f"incoming rows bring new labels ({', '.join(sizes.new_labels[:5])}); {told}", None
     if p >= limits.alpha:
         return _nothing_found(auc, limits, told)
     if auc.effect < limits.harmless_auc and not _matters(by_name, limits.alpha):
-        sentence = f"a real but small shift: {told}, below {limits.harmless_auc:g} (shift.harmless_auc)"
+        sentence = f"a real but small shift: {seen}{told}, below {limits.harmless_auc:g} (shift.harmless_auc)"
         return "harmless", sentence, None
     if kept := _as_often_right(by_name, sizes, limits):
-        return "harmless", f"{kept}, though the incoming rows differ ({' and '.join(names)} shift): {told}", None
+        return "harmless", f"{kept}, though the incoming rows differ ({' and '.join(names)} shift): {moves}{told}", None
     if auc.effect >= limits.halt_auc and sizes.labelled_share < limits.min_labelled_share:
         wanted = int(np.ceil(limits.min_labelled_share * sizes.incoming))
         sentence = (
-            f"the incoming rows are another domain and only {sizes.labelled_share:.0%} of them are labelled: {told}; "
-            f"label at least {wanted} of {sizes.incoming} rows"
+            f"the incoming rows are another domain and only {sizes.labelled_share:.0%} of them are labelled: "
+            f"{seen}{told}; label at least {wanted} of {sizes.incoming} rows"
         )
         return "halt", sentence, None
-    return "adapt", f"the incoming rows differ ({' and '.join(names)} shift): {told}", None
+    return "adapt", f"the incoming rows differ ({' and '.join(names)} shift): {seen}{told}", None
+
+
+def _moved_most(found: Sequence[Statistic], alpha: float) -> list[str]:
+    """What a person can see in the rows themselves, most first."""
+    sure = [one for one in found if one.unit == FIGURE and one.adjusted < alpha]
+    return [f"{one.name}: {one.note}" for one in sorted(sure, key=lambda one: -one.effect)[:MOVED_MOST]]
 
 
 def _nothing_found(auc: Statistic, limits: Limits, told: str) -> tuple[ShiftWord, str, int | None]:

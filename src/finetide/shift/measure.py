@@ -24,6 +24,8 @@ RESAMPLES = 200
 NOTHING = 1e-12
 DOMAIN, EMBEDDINGS, UNSEEN = "domain classifier", "embeddings", "unseen inputs"
 OUTPUTS, LABELS = "champion's outputs", "label frequencies"
+# The unit of what can be told of a row by itself: its words, its brightness.
+FIGURE = "standard deviations"
 # These two need labels; a shift of any other is one of the inputs.
 OF_LABELS = (ACCURACY, LABELS)
 
@@ -158,7 +160,7 @@ def _of_figures(sample: Sample, whole: Draws, view: View, a: Array, b: Array, se
         before, after = values[~incoming].mean(), values[incoming].mean()
         note = f"mean {before:.3g} → {after:.3g} ({after - before:+.3g})"
         yield _Asked(
-            name, "standard deviations", note, view,
+            name, FIGURE, note, view,
             _of_sides(partial(statistics.mean_difference, values)),
             lambda _, name=name: deviation(name), (0.0, float("inf")),  # type: ignore[misc]
         )  # fmt: skip

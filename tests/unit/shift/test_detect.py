@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetide.contracts.shift import ShiftVerdict, Statistic
+from finetide.contracts.shift import ACCURACY, ShiftVerdict, Statistic
 from finetide.shift.detect import Limits, Sizes, detect, without_test
 from finetide.shift.measure import compare
 from finetide.shift.permute import adjusted, p_values
@@ -123,6 +123,25 @@ def test_a_large_shift_adapts() -> None:
     assert verdict.verdict == "adapt"
     assert verdict.causes == ("covariate",)
     assert verdict.reasons[0].startswith("covariate: the inputs differ by domain classifier")
+
+
+def test_the_sentence_names_what_a_person_can_see_most_moved_first() -> None:
+    rng, incoming = np.random.default_rng(4), np.array([True] * 120 + [False] * 120)
+    figures = {name: 10 + rng.normal(size=240) + by * incoming for name, by in (("capitals", 2), ("digits", 3))}
+    figures |= {"words": 10 + rng.normal(size=240) + 20 * incoming, "punctuation": rng.normal(size=240)}
+    verdict = detect(sample(3.0, figures=figures), sizes(), LIMITS, seed=1)
+    words, digits = (named(verdict)[name].note for name in ("words", "digits"))
+    assert verdict.sentence.startswith(
+        f"the incoming rows differ (covariate shift): words: {words}; digits: {digits}; domain AUC "
+    )
+    halted = detect(sample(3.0, figures=figures), sizes(share=0.1), LIMITS, seed=1)
+    assert f"are labelled: words: {words}; digits: {digits}; domain AUC " in halted.sentence
+
+
+def test_the_sentence_says_how_often_the_champion_is_right_where_labels_tell() -> None:
+    verdict = detect(two_labels(0.5, move=4.0, wrong=0.3, rows=500), sizes(500), LIMITS, seed=1)
+    assert verdict.verdict == "adapt"
+    assert f"shift): the champion is {named(verdict)[ACCURACY].note}; domain AUC " in verdict.sentence
 
 
 def test_a_large_shift_without_labels_halts_and_says_how_many() -> None:
