@@ -2,7 +2,7 @@
 
     python benchmarks/adaptation.py --seeds 3 --sizes 50,200,0            # 0: all; measure first what a cell takes
     python benchmarks/adaptation.py --seeds 3 --sizes 50,200,0 --head     # the head alone, on frozen features: minutes
-    python benchmarks/adaptation.py --tables                              # only print what was tallied so far
+    python benchmarks/adaptation.py --tables                              # only write the page of what was tallied
 
 Pairs: Amazon reviews of books → of kitchen goods; sst2 → the three UCI sets; digits of Kannada-MNIST → of Dig-MNIST,
 other hands and another scanner, with a small network that no other images have trained. For each pair and seed a
@@ -21,9 +21,10 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,6 +54,7 @@ from tallies import lines
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 WORK = ROOT / ".finetide" / "bench" / "adaptation"
+TALLY, PAGE = ROOT / "benchmarks" / "results" / "adaptation.jsonl", ROOT / "docs" / "benchmarks-adaptation.md"
 MODEL, SEED = "tickets", 20_262
 ROLES = ("reference", "incoming")
 TEXTS, IMAGES = "text-classification", "image-classification"
@@ -108,6 +110,7 @@ def images(pair: str) -> Path:
             for kind in ("images-idx3", "labels-idx1")
             for word in (f"--{role}", str(SHARED / "image_cls" / f"{name}-{kind}-ubyte.gz"))
         ]
+        subprocess.run(["git", "init", "--quiet"], cwd=home.parent, check=True)  # the checkout's ignores this folder
         finetide("base", "blank", "--architecture", "resnet", "--side", str(SIDE), "--channels", "1")
         finetide("init", IMAGES_MODEL, "--task", IMAGES, "--name", IMAGES_MODEL, *sides, "--base", "blank",
                  "--from-scratch")  # fmt: skip
@@ -196,7 +199,8 @@ def dep(folder: Path, name: str) -> Path:
 
 def champion_of(pair: str, seed: int, scale: Scale) -> Path:
     """Weights trained on reference rows alone, once a pair and seed; with its temperature beside them."""
-    home = WORK / "champions" / f"{list(PAIRS).index(pair)}-{seed}-{'head' if scale.head else scale.epochs}"
+    kind = "head" if scale.head else scale.epochs
+    home = WORK / "champions" / f"{list(PAIRS).index(pair)}-{seed}-{kind}-{scale.rows}-{scale.length}"
     if (home / "weights.json").is_file():
         return home
     rows = table(pair, seed, 0, scale)
@@ -253,7 +257,7 @@ def cell(pair: str, size: int, seed: int, method: str, scale: Scale) -> dict[str
     pin = ChampionPin(version="v1", hash=sha256_file(home / "weights.json"))
     Window(model=MODEL, start="champion", champion=pin, files=()).write(dep(folder, "window.json"))
     shutil.copytree(home, folder / "serving" / MODEL / pin.hash)
-    verdict = None
+    verdict = advice = None
     if method == "recipe":
         (task, built), info = loaded(pair, home / "weights", scale), BundleInfo.read(home / "bundle" / "bundle.json")
         asked = shift.pinned
@@ -263,7 +267,7 @@ def cell(pair: str, size: int, seed: int, method: str, scale: Scale) -> dict[str
             shift.run(stage)
         finally:
             shift.pinned = asked
-        verdict = ShiftVerdict.read(stage.out("shift.json"))
+        verdict, advice = ShiftVerdict.read(stage.out("shift.json")), Recipe.read(stage.out("recipe.json"))
     else:
         Recipe(verdict="adapt", replay=0.0, reason="plain").write(dep(folder, "recipe.json"))
     stage = Stage.open(folder, "train", MODEL)
@@ -274,7 +278,10 @@ def cell(pair: str, size: int, seed: int, method: str, scale: Scale) -> dict[str
         report, model = TrainingReport.read(stage.out("training.json")), stage.out("model")
     return {
         "key": [pair, size, seed, method],
+        "scale": asdict(scale),
         "verdict": None if verdict is None else [verdict.verdict, *verdict.causes],
+        "said": None if verdict is None else verdict.sentence,
+        "advice": None if advice is None else advice.reason,
         "followed": [] if report is None else [[one.kind, one.kept, one.said] for one in report.followed],
         "forgetting": report.forgetting.said if report and report.forgetting else None,
         **{role: right(pair, model, rows[(rows["role"] == role) & (rows["split"] == "test")], scale) for role in ROLES},
@@ -313,9 +320,21 @@ def tally(path: Path, seeds: int, sizes: Sequence[int], scale: Scale) -> None:
                             stream.flush()
 
 
+def page(found: Sequence[dict[str, Any]]) -> str:
+    scale = Scale(**found[0]["scale"])
+    dates = time.strftime("until %Y-%m-%d")
+    return (
+        "# The recipe against plain fine-tuning\n\n"
+        "Written by `benchmarks/adaptation.py`, which says what is compared and how, "
+        f"{dates}. {scale.rows} reference rows train the champion; {scale.rows + scale.held} rows arrive; {scale.test} "
+        f"test rows a side and seed; texts of {scale.length} tokens, {scale.epochs} epochs. 95 % intervals, paired "
+        "over the test rows of all seeds.\n\n"
+        f"{tables(found)}\n\n## What the shift stage said\n\n{verdicts(found)}\n"
+    )
+
+
 def tables(found: Sequence[dict[str, Any]]) -> str:
-    """Accuracy of each way, and the difference of the recipe from plain fine-tuning with its paired 95 % interval over
-    the test rows of all seeds."""
+    """Accuracy of each way, and the difference of the recipe from plain fine-tuning."""
     out = [
         "| pair | labels | seeds | side | champion | plain | recipe | recipe − plain, points |",
         "|---|---|---|---|---|---|---|---|"
@@ -324,6 +343,7 @@ def tables(found: Sequence[dict[str, Any]]) -> str:
     for one in found:
         pair, size, seed, method = one["key"]
         cells[pair, size][method][seed] = one
+    pooled: dict[tuple[int, str], list[Array]] = defaultdict(list)
     for (pair, size), ways in sorted(cells.items(), key=lambda item: (item[0][0], item[0][1] or 10**9)):
         seeds = sorted(set(ways["plain"]) & set(ways["recipe"]) & set(ways["champion"]))
         if not seeds:
@@ -331,11 +351,28 @@ def tables(found: Sequence[dict[str, Any]]) -> str:
         for role in ("incoming", "reference"):
             scores = {name: _signs("".join(ways[name][seed][role] for seed in seeds)) for name in ways}
             difference = scores["recipe"] - scores["plain"]
-            error = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
-            mean = difference.mean()
-            told = f"{100 * mean:+.1f} [{100 * (mean - error):+.1f}, {100 * (mean + error):+.1f}]"
+            pooled[size, role].append(difference)
             shares = " | ".join(f"{scores[name].mean():.1%}" for name in ("champion", "plain", "recipe"))
-            out.append(f"| {pair} | {size or 'all'} | {len(seeds)} | {role} | {shares} | {told} |")
+            out.append(f"| {pair} | {size or 'all'} | {len(seeds)} | {role} | {shares} | {_interval(difference)} |")
+    for (size, role), parts in sorted(pooled.items(), key=lambda item: item[0][0] or 10**9):
+        out.append(f"| all {len(parts)} | {size or 'all'} | | {role} | | | | {_interval(np.concatenate(parts))} |")
+    return "\n".join(out)
+
+
+def _interval(difference: Array) -> str:
+    mean, error = difference.mean(), 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
+    return f"{100 * mean:+.1f} [{100 * (mean - error):+.1f}, {100 * (mean + error):+.1f}]"
+
+
+def verdicts(found: Sequence[dict[str, Any]]) -> str:
+    """The first seed's words, and what its training kept of the advice."""
+    out = ["| pair | labels | verdict | why | advice | kept |", "|---|---|---|---|---|---|"]
+    recipes = [one for one in found if one["key"][3] == "recipe"]
+    for one in sorted(recipes, key=lambda one: (one["key"][0], one["key"][1] or 10**9)):
+        pair, size, seed, _ = one["key"]
+        if seed == 0:
+            kept = ", ".join(kind for kind, stays, _ in one["followed"] if stays) or "nothing of it"
+            out.append(f"| {pair} | {size or 'all'} | {one['verdict'][0]} | {one['said']} | {one['advice']} | {kept} |")
     return "\n".join(out)
 
 
@@ -353,13 +390,17 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=64, help="tokens of a text")
     parser.add_argument("--epochs", type=int, default=2, help="of the tune phase")
     parser.add_argument("--head", action="store_true", help="train the head alone, by a probe on frozen features")
-    parser.add_argument("--tables", action="store_true", help="print the table of what was tallied so far, and end")
+    parser.add_argument(
+        "--tables", action="store_true", help="only write the page and print the table of what was tallied so far"
+    )
     parser.add_argument("--tally", type=Path, help="else one file for --head and one without")
     given = parser.parse_args()
-    path = given.tally or WORK / ("head.jsonl" if given.head else "tuned.jsonl")
+    path = given.tally or (WORK / "head.jsonl" if given.head else TALLY)
     if not given.tables:
         scale = Scale(given.rows, given.held, given.test, given.length, given.epochs, given.head)
         tally(path, given.seeds, [int(size) for size in given.sizes.split(",")], scale)
+    if path == TALLY:
+        PAGE.write_text(page(lines(path)), encoding="utf-8")
     print(tables(lines(path)))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bad_input.cause import Cause, Place, nothing
-from support.project import MODEL, edit_params
+from support.project import MODEL, edit_params, run
 
 TEXTS = "text\nwhere is my parcel\nrefund please\n"
 
@@ -34,6 +34,12 @@ def outside(place: Place) -> None:
 
 def a_stranger(place: Place) -> None:
     (place.root / "notes.txt").write_text("mine\n")
+
+
+def ignored(place: Place) -> None:
+    """A repository around the project that ignores its folder."""
+    run(place.folder, "git", "init", "--quiet")
+    (place.folder / ".gitignore").write_text("/kept/\n")
 
 
 def no_window(place: Place) -> None:
@@ -160,6 +166,9 @@ CAUSES = [
           ("{root}", "is not empty (notes.txt is there)", "name a new folder"), start="empty"),
     Cause("init", "a file as the folder", init(root="{folder}/taken"), beside("taken", "x"), 2,
           ("{folder}/taken", "is a file", "name a new folder"), start="empty"),
+    Cause("init", "a folder that git ignores", init(root="{folder}/kept/mail"), ignored, 2,
+          ("{folder}/kept/mail", "git ignores what is in this folder (.gitignore:1:/kept/)", "take another folder"),
+          start="empty"),
     Cause("init", "an unknown column", init(text="boddy"), nothing, 2,
           ("shop.csv", "has no column 'boddy' (text), did you mean 'body'", "body, intent, side", "--text"),
           start="empty"),

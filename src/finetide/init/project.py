@@ -271,13 +271,20 @@ def _init_tools(folder: Path) -> None:
         _git(folder, "init", "--quiet")
     top = Path(_git(folder, "rev-parse", "--show-toplevel"))
     nested = top.resolve() != folder.resolve()
+    if ignored := _git(folder, "check-ignore", "--verbose", ".dvc", check=False):
+        rule = ignored.partition("\t")[0]
+        raise ProjectError(
+            f"git ignores what is in this folder ({rule}), and DVC refuses to work in such a one",
+            where=str(folder),
+            fix="take another folder, or take that line out, then run this again",
+        )
     dvc_init(folder, nested=nested)
 
 
 def dvc_init(folder: Path, *, nested: bool) -> None:
     """DVC set up as this project needs it: no telemetry, no update check, copies instead of links (ONNX refuses
     linked files), nothing staged behind the user's back."""
-    command = ["init", "--quiet", *(["--subdir"] if nested else [])]
+    command = ["init", *(["--subdir"] if nested else [])]
     outcome = dvc.call(folder, command, initialised=False)
     if outcome.code != 0:
         raise ToolError(f"`dvc init` failed:\n{outcome.output.strip()}", where=str(folder))
