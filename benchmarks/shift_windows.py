@@ -120,7 +120,11 @@ def rows_of(name: str) -> Rows:
     if "bytes" in table:
         return Rows(None, labels, features, pictures.figures(list(table["bytes"])))
     texts = list(table["text"])
-    return Rows(texts, labels, features, unknown_tokens(texts, str(base.resolve(BASE, ROOT) / "tokenizer.json")))
+    return Rows(texts, labels, features, unknown(texts))
+
+
+def unknown(texts: list[str]) -> dict[str, np.ndarray[Any, Any]]:
+    return unknown_tokens(texts, str(base.resolve(BASE, ROOT) / "tokenizer.json"))
 
 
 def embed_to(path: Path, table: pd.DataFrame) -> None:
@@ -173,14 +177,14 @@ def shifted_window(source: str, target: str, size: int, share: float, number: in
     chosen = rng.permutation(len(rows_of(target).features))[:moved]
     reference = min(REFERENCE, len(free) // 2)
     own = free[reference : reference + round((1 - share) * size)]
-    return sample(source, own, free[:reference], target, chosen)
+    return sample(source, own, free[:reference], rows_of(target), chosen)
 
 
-def sample(name: str, own: Any, reference: Any, other: str | None, moved: Any) -> Sample:
+def sample(name: str, own: Any, reference: Any, other: Rows | None, moved: Any) -> Sample:
     """Incoming: rows ``own`` of ``name`` and ``moved`` of ``other``."""
     rows, parts = rows_of(name), [(rows_of(name), own)]
     if other is not None:
-        parts.append((rows_of(other), moved))
+        parts.append((other, moved))
     parts.append((rows, reference))
     texts = [part.texts[i] for part, index in parts if part.texts for i in index]
     labels = [part.labels[i] if part.labels else None for part, index in parts for i in index]
