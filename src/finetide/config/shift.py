@@ -25,7 +25,8 @@ class RecipeParams(Section):
         "(effective sample size); below it, labels are asked for"
     )
     rate_factor: Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] = Field(
-        description="of the tune phases' learning rate where inputs moved and training starts from the champion"
+        description="of the tune phases' learning rate where inputs moved and training starts from the champion, which "
+        "is as often right on them as before"
     )
     adapt_epochs: Annotated[int, Field(ge=0)] = Field(
         description="passes over the incoming texts, labelled or not, before the labels are learned, where inputs "

@@ -148,7 +148,8 @@ def _inputs(verdict: ShiftVerdict, params: RecipeParams, at: Situation) -> list[
             f"{min(params.incoming_weight, known / labelled):.3g} of them"
         )
         steps.append(RecipeStep(kind="balance", reason=reason))
-    if params.rate_factor < 1 and at.start == "champion":
+    # Where it is wrong on them by their labels it has as much to unlearn as to lose.
+    if params.rate_factor < 1 and at.start == "champion" and "concept" not in verdict.causes:
         reason = f"training starts from the champion, which has something to lose: {params.rate_factor:g} of the rate"
         steps.append(RecipeStep(kind="lower-rate", reason=reason))
     return steps

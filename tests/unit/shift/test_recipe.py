@@ -97,6 +97,12 @@ def test_covariate_shift_with_overlap() -> None:
     assert warm.rate_factor == 0.5
 
 
+def test_a_champion_that_is_wrong_on_incoming_rows_learns_at_the_full_rate() -> None:
+    found = made("adapt", "covariate", "concept", at=replace(AT, start="champion"))
+    assert "lower-rate" not in kinds(found)
+    assert found.rate_factor == 1.0
+
+
 def test_labels_that_contradict_the_known_ones_are_for_the_judge_to_see() -> None:
     assert made("adapt", "concept").forgetting_margin is None
     assert made("adapt", "covariate", "concept").forgetting_margin is None
