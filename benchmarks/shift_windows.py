@@ -331,7 +331,7 @@ def _rate(alarms: Sequence[bool], *, interval: bool = False) -> str:
     """Share, with its exact 95 % interval (Clopper and Pearson 1934) where asked for."""
     count, total = sum(alarms), len(alarms)
     if not total:
-        return "–"
+        return "not asked"
     if not interval:
         return f"{count / total:.1%}"
     low = float(beta.ppf(0.025, count, total - count + 1)) if count else 0.0
