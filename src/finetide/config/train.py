@@ -195,7 +195,10 @@ class DescentPhase(Section):
     warmup_share: Share = Field(description="share of the steps in which the rate rises from 0")
     weight_decay: NotNegative = Field(description="of AdamW; biases and norms are never decayed")
     max_gradient_norm: Positive = Field(description="gradients are clipped to this global norm")
-    patience: PositiveInt = Field(description="evaluations without a better validation metric before the phase ends")
+    patience: PositiveInt = Field(
+        description="evaluations in a row that end the phase when none has a better validation metric than before, and"
+        " none a lower validation loss"
+    )
     evaluations_per_epoch: PositiveInt = Field(description="validations in each epoch, evenly spaced")
     overfit_gap: OpenShare | None = Field(
         description="the phase ends when accuracy on training rows exceeds that on validation by more than this, and"

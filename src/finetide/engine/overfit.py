@@ -120,10 +120,12 @@ def by_heart(data: Data, row: CurveRow) -> list[str]:
 
 @dataclass
 class Watch:
-    """What the rule remembers from one evaluation to the next: part of every checkpoint."""
+    """What the rule remembers from one evaluation to the next: part of every checkpoint. ``falling``: whether the
+    newest one has the lowest loss."""
 
     lowest_loss: float | None = None
     in_a_row: int = 0
+    falling: bool = True
 
     def look(self, row: CurveRow, limit: float | None, *, better: bool) -> str:
         """Take an evaluation in.
@@ -135,6 +137,7 @@ class Watch:
         Args: limit: of the gap, 0 to 1; None: never. better: whether these weights are the best so far.
         Returns: why the phase should end, or an empty string.
         """
+        self.falling = self.lowest_loss is None or row.validation_loss < self.lowest_loss
         lowest = row.validation_loss if self.lowest_loss is None else min(self.lowest_loss, row.validation_loss)
         worse = row.validation_loss > lowest and not better
         self.lowest_loss = lowest

@@ -309,9 +309,9 @@ class Tuner:
             self.memory.add(at.step, score, lambda: dict(best))
             return
         self.memory.add(at.step, score, self._snapshot)
-        at.without_gain += 1
+        at.without_gain = 0 if at.watch.falling else at.without_gain + 1  # of few rows the best may be a chance
         if at.without_gain >= self.spec.patience and at.step < self.total:
-            at.ended = f"ended early at step {at.step}: {at.without_gain} evaluations without a better validation score"
+            at.ended = f"ended early at step {at.step}: {at.without_gain} evaluations without a gain on validation"
         elif why and at.step < self.total:
             at.ended = f"ended early at step {at.step}: {why}"
 

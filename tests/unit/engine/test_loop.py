@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from finetide import tasks
-from finetide.engine import tune
+from finetide.engine import overfit, tune
 from finetide.engine.checkpoint import Checkpoints
 from finetide.engine.loop import Result, train
 from finetide.engine.progress import Curve
-from finetide.engine.specs import Data, PhaseSpec, ProbeSpec, Settings, TuneSpec
+from finetide.engine.specs import Data, PhaseSpec, ProbeSpec, Score, Settings, TuneSpec
 from finetide.errors import ConfigError, DataError
 from finetide.layers.policies import Named
 from finetide.layers.rules import Rule
@@ -173,6 +173,31 @@ def test_patience_ends_a_phase_and_says_so(base: Path, tmp_path: Path) -> None:
     result, _, _ = run(base, tmp_path, [PROBE, spec(learning_rate=0.9, patience=1, epochs=5)])
     assert result.phases[1].steps < 30
     assert any("ended early" in line for line in result.phases[1].decisions)
+
+
+@pytest.mark.parametrize(
+    ("losses", "evaluations"),
+    [
+        pytest.param([1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 3, id="neither"),
+        pytest.param([1.0, 0.9, 0.8, 0.7, 0.6, 0.5], 6, id="loss-falls"),
+        pytest.param([1.0, 1.1, 0.9, 1.0, 1.0, 0.8], 5, id="a-lower-one-counts-anew"),
+    ],
+)
+def test_patience_counts_from_the_newest_gain_be_it_of_the_metric_or_of_the_loss(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float], evaluations: int
+) -> None:
+    """The best accuracy of few validation rows may be a chance, as it is here that of the first evaluation."""
+    left = iter([(0.9, losses[0]), *((0.8, loss) for loss in losses[1:])])
+
+    def measured(*_args: object, **_named: object) -> overfit.Measured:
+        return overfit.Measured(Score(*next(left)), None, Score(0.9, 0.5))
+
+    monkeypatch.setattr(overfit, "measure", measured)
+    result, _, curve = run(base, tmp_path, [spec(patience=2, epochs=5, evaluations_per_epoch=1, overfit_gap=None)])
+    assert len(curve.rows) == evaluations
+    (end,) = [line for line in result.phases[0].decisions if line.startswith(("ended", "ran"))]
+    assert ("2 evaluations without a gain on validation" in end) == (evaluations < 6)
+    assert any(line.startswith("best on validation at step 0") for line in result.phases[0].decisions)
 
 
 def test_rows_are_needed(base: Path, tmp_path: Path) -> None:
