@@ -250,8 +250,8 @@ def page(found: dict[str, Any]) -> str:
         )
     lines += [
         "", "## The frozen prefix, run once", "",
-        "The ceiling is taken from the runs without the shortcut. Shares above 100 % say how far it scatters, and that it "
-        "counts one pass of the frozen blocks as an epoch, where the looks at validation are passes too.", "",
+        "The ceiling is taken from the runs without the shortcut. Shares above 100 % say how far it scatters, and that "
+        "it counts one pass of the frozen blocks as an epoch, where the looks at validation are passes too.", "",
         "| data | blocks that learn | epochs | every epoch, s | once, s | faster | ceiling | share of it |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
