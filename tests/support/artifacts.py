@@ -132,7 +132,7 @@ class Artifacts:
         counts = {role: part["label"].value_counts().to_dict() for role, part in self.table.groupby("role")}
         QualityVerdict(
             verdict=verdict,
-            reason="No critical finding." if verdict == "pass" else "1 critical finding: near duplicates.",
+            reason="No critical finding, no warning." if verdict == "pass" else "1 critical finding: near duplicates.",
             rows=len(self.table) + 3,
             kept=len(self.table),
             quarantined=3,

@@ -286,7 +286,7 @@ def _verdict(
     critical = [one.check for one in findings if one.severity == "critical"]
     return QualityVerdict(
         verdict="fail" if critical else "pass",
-        reason=_reason(critical, sum(one.severity == "warning" for one in findings)),
+        reason=_reason(critical, [one.check for one in findings if one.severity == "warning"]),
         rows=len(table),
         kept=len(kept),
         quarantined=len(table) - len(kept),
@@ -297,10 +297,12 @@ def _verdict(
     )
 
 
-def _reason(critical: Sequence[str], warnings: int) -> str:
+def _reason(critical: Sequence[str], warnings: Sequence[str]) -> str:
     if critical:
         return f"{len(critical)} critical finding{'s' if len(critical) > 1 else ''}: {'; '.join(critical)}."
-    return f"No critical finding; {warnings} warning{'' if warnings == 1 else 's'}."
+    if not warnings:
+        return "No critical finding, no warning."
+    return f"No critical finding; {len(warnings)} warning{'s' if len(warnings) > 1 else ''}: {'; '.join(warnings)}."
 
 
 def _label_counts(labels: pd.Series[Any]) -> dict[str, int]:

@@ -50,7 +50,7 @@ def judge_int8(
     else:
         word = "within" if kept else "beyond"
         reason = (
-            f"accuracy {accuracy_fp32:.1%} → {accuracy_int8:.1%} on {rows:,} validation rows, {word} the allowed drop "
+            f"right on {accuracy_fp32:.1%} → {accuracy_int8:.1%} of {rows:,} validation rows, {word} the allowed drop "
             f"of {max_drop:.1%}"
         )
     return Int8Parity(

@@ -143,7 +143,7 @@ def _export(root: Path, model: str) -> str:
     report = parity(root, model)
     if report is None:
         return ""
-    said = f"largest difference {report.max_abs_error:.1e}, {report.agreement:.2%} same labels"
+    said = f"largest difference {report.max_abs_error:.1e}, {report.agreement:.2%} same answers"
     if report.int8 is None:
         return said
     # export.py packs model.onnx as the default graph whatever the int8 file's figures are.

@@ -56,7 +56,7 @@ def named(quality: Quality) -> dict[str, Finding]:
 
 def test_good_rows_pass_and_all_stay() -> None:
     quality = run(table(good()))
-    assert (quality.verdict.verdict, quality.verdict.reason) == ("pass", "No critical finding; 0 warnings.")
+    assert (quality.verdict.verdict, quality.verdict.reason) == ("pass", "No critical finding, no warning.")
     assert (quality.verdict.rows, quality.verdict.kept, quality.verdict.quarantined) == (60, 60, 0)
     assert quality.verdict.labels == ("a", "b")
     assert quality.verdict.counts == {"reference": {"a": 30, "b": 30}}
@@ -78,6 +78,7 @@ def test_a_few_bad_rows_go_to_quarantine_and_the_rest_passes() -> None:
     ]
     findings = named(quality)
     assert {findings[name].severity for name in ("empty text", "label set")} == {"warning"}
+    assert quality.verdict.reason == "No critical finding; 2 warnings: empty text; label set."
     assert findings["empty text"].message == "1 row has no text, or nothing but white space; quarantined"
     assert set(quality.clean["row_id"]) == set(rows["row_id"]) - {"a.csv:2", "a.csv:63"}
     assert {check.check: check.severity for check in quality.verdict.checks}["label set"] == "warning"

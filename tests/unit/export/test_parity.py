@@ -130,8 +130,8 @@ def test_int8_is_smaller_runs_and_is_judged(made: tuple[Built, Path], tmp_path: 
 @pytest.mark.parametrize(
     ("rows", "int8", "kept", "reason"),
     [
-        (100, 0.90, True, "accuracy 90.5% → 90.0% on 100 validation rows, within the allowed drop of 1.0%"),
-        (100, 0.85, False, "accuracy 90.5% → 85.0% on 100 validation rows, beyond the allowed drop of 1.0%"),
+        (100, 0.90, True, "right on 90.5% → 90.0% of 100 validation rows, within the allowed drop of 1.0%"),
+        (100, 0.85, False, "right on 90.5% → 85.0% of 100 validation rows, beyond the allowed drop of 1.0%"),
         (0, 0.0, False, "no labelled validation rows"),
     ],
 )

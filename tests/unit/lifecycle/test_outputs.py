@@ -56,7 +56,7 @@ def test_the_int8_line_says_what_serves(made: Artifacts, kept: bool, said: str) 
     found = Parity.read(path)
     assert found.int8 is not None
     found.model_copy(update={"int8": found.int8.model_copy(update={"kept": kept, "reason": "R"})}).write(path)
-    assert outputs.sentence(made.root, MODEL, "export").endswith(f"100.00% same labels; {said}")
+    assert outputs.sentence(made.root, MODEL, "export").endswith(f"100.00% same answers; {said}")
 
 
 def test_baselines_are_named_in_words(made: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
