@@ -8,8 +8,7 @@ Pairs: Amazon reviews of books → of kitchen goods; sst2 → the three UCI sets
 other hands and another scanner, with a small network that no other images have trained. For each pair and seed a
 champion is trained on reference rows alone. Of the incoming rows ``--sizes`` are labelled; the rest is there without
 labels, as rows are that have just arrived. Plain: the phases of params.yaml on the labelled incoming rows. Recipe: the
-shift stage and the train stage as they are. Both are scored on the same test rows of either side, which nobody else
-sees.
+shift stage and the train stage as they are. Both are scored on the same test rows of either side, which no stage sees.
 
 Each cell is a line of the tally (JSON), flushed when it is done: a later call goes on where the last one ended.
 """
@@ -330,8 +329,10 @@ def page(found: Sequence[dict[str, Any]]) -> str:
         "Written by `benchmarks/adaptation.py`, which says what is compared and how, "
         f"{dates}. {scale.rows} reference rows train the champion; {scale.rows + scale.held} rows arrive; {scale.test} "
         f"test rows a side and seed; texts of {scale.length} tokens, {scale.epochs} epochs. 95 % intervals, paired "
-        "over the test rows of all seeds.\n\n"
-        f"{tables(found)}\n\n## What the shift stage said\n\n{verdicts(found)}\n"
+        "over the test rows of all seeds: they say what other test rows would give, and nothing of how far one training "
+        "differs from the next. Plain training never sees a reference row; where the advice came to nothing, the recipe "
+        "is the mix with the reference alone.\n\n"
+        f"{tables(found)}\n\n## What the shift stage said with the first seed\n\n{verdicts(found)}\n"
     )
 
 

@@ -186,7 +186,8 @@ def page() -> str:
         "# Which layers to tune", "",
         "Written by `benchmarks/policies.py`, which says what is compared. Accuracy in per cent on the test rows, mean "
         "over the seeds, with the lowest and the highest; beside it the difference from `full`, with its 95 % interval "
-        "over the test rows, each the mean of its seeds. Seconds are of training, on validation's best learning rate.",
+        "over the test rows, each the mean of its seeds. Rate: validation's best. Seconds are in the tally; they were "
+        "measured beside other work.",
     ]  # fmt: skip
     for name, roles in SETS.items():
         cells = {method: chosen(found) for method in METHODS if (found := made(name, method))}
@@ -194,8 +195,8 @@ def page() -> str:
             text += ["", f"## {name}", "", "*Not run.*"]
             continue
         columns = "".join(f" {role} | from `full` |" for role in roles)
-        text += ["", f"## {name}", "", f"| policy | seeds | rate |{columns} weights that learn | seconds |",
-                 f"|---|---:|---:|{'---:|---:|' * len(roles)}---:|---:|"]  # fmt: skip
+        text += ["", f"## {name}", "", f"| policy | seeds | rate |{columns} weights that learn |",
+                 f"|---|---:|---:|{'---:|---:|' * len(roles)}---:|"]  # fmt: skip
         for method, found in cells.items():
             shown = []
             for role in roles:
@@ -204,7 +205,7 @@ def page() -> str:
                 shown += [apart(name, role, found, cells.get("full", [])) if method != "full" else ""]
             text.append(
                 f"| {method} | {len(found)} | {found[0]['rate'] or 'solver'} | {' | '.join(shown)} "
-                f"| {found[0]['trainable']:,} | {statistics.median(line['seconds'] for line in found):.0f} |"
+                f"| {found[0]['trainable']:,} |"
             )
         said = [line for one in cells.get("auto", []) for line in one["decisions"]
                 if line.endswith("is chosen") or line.startswith("auto: head;")]  # fmt: skip
