@@ -250,7 +250,7 @@ def cell(pair: str, size: int, seed: int, method: str, scale: Scale) -> dict[str
     rows = table(pair, seed, size, scale)
     folder = WORK / "cell"
     shutil.rmtree(folder, ignore_errors=True)
-    # Nobody sees the test rows, neither what they say nor their labels: the shift stage counts all rows that it is given.
+    # Nobody sees the test rows, inputs or labels: the shift stage counts all rows that it is given.
     known = rows[rows["split"] != "test"]
     # Plain training knows nothing of the reference, its validation rows included.
     known = known[known["role"] == "incoming"] if method == "plain" else known
@@ -329,9 +329,9 @@ def page(found: Sequence[dict[str, Any]]) -> str:
         "Written by `benchmarks/adaptation.py`, which says what is compared and how, "
         f"{dates}. {scale.rows} reference rows train the champion; {scale.rows + scale.held} rows arrive; {scale.test} "
         f"test rows a side and seed; texts of {scale.length} tokens, {scale.epochs} epochs. 95 % intervals, paired "
-        "over the test rows of all seeds: they say what other test rows would give, and nothing of how far one training "
-        "differs from the next. Plain training never sees a reference row; where the advice came to nothing, the recipe "
-        "is the mix with the reference alone.\n\n"
+        "over the test rows of all seeds: they say what other test rows would give, nothing of how far a training differs "
+        "from the next. Plain training sees no reference row; where the advice came to nothing, the recipe is the mix "
+        "with the reference alone.\n\n"
         f"{tables(found)}\n\n## What the shift stage said with the first seed\n\n{verdicts(found)}\n"
     )
 
