@@ -329,7 +329,7 @@ def page(found: Sequence[dict[str, Any]]) -> str:
         "Written by `benchmarks/adaptation.py`, which says what is compared and how, "
         f"{dates}. {scale.rows} reference rows train the champion; {scale.rows + scale.held} rows arrive; {scale.test} "
         f"test rows a side and seed; texts of {scale.length} tokens, {scale.epochs} epochs. 95 % intervals, paired "
-        "over the test rows of all seeds: they say what other test rows would give, nothing of how far a training differs "
+        "over the test rows of all seeds: they say what other test rows would give, nothing of how trainings differ "
         "from the next. Plain training sees no reference row; where the advice came to nothing, the recipe is the mix "
         "with the reference alone.\n\n"
         f"{tables(found)}\n\n## What the shift stage said with the first seed\n\n{verdicts(found)}\n"
