@@ -76,6 +76,13 @@ def is_request(records: Records) -> bool:
 
 def rows_of(records: Records, *, name: str, columns: ColumnParams, role: Role) -> pd.DataFrame:
     """Raises: DataError for missing columns, or values that are no text, label, split or group, by line."""
+    if is_request(records):  # with its labels it would not come here: its rows are known, and would be there twice
+        raise DataError(
+            f"is a label request without the column {columns.label!r}",
+            where=name,
+            found=", ".join(records.names),
+            fix=f"fill in the column {columns.label!r} that finetide label-requests wrote",
+        )
     _require_columns(records, name, columns, role)
     texts = as_strings(records, name, columns.text)
     refuse_endless(texts, records.lines, name)

@@ -65,7 +65,7 @@ def _mentions(lock: str, model: str) -> bool:
 
 
 def _stages(lock: str) -> dict[str, Any]:
-    """None where the file is torn."""
+    """Empty where the file is torn."""
     try:
         document = YAML(typ="safe", pure=True).load(StringIO(lock))
     except YAMLError:

@@ -191,6 +191,19 @@ def test_a_request_that_does_not_fit_is_refused_by_line(raw: Raw, line: str, sai
         ingest(asked(raw, line).window, raw.folder, PARAMS)
 
 
+def test_a_request_that_lost_its_label_column_is_no_file_of_new_rows(raw: Raw) -> None:
+    raw.add("known.csv", ROWS).add("new.csv", OPEN, "incoming")
+    raw.add("ask.csv", "row_id,text,suggested_label\nnew.csv:2,three,a\n", "incoming")
+    said = (
+        r"ask.csv: is a label request without the column 'label' \(found 'row_id, text, suggested_label'\)\n"
+        r"  fix: fill in the column 'label' that finetide label-requests wrote"
+    )
+    with pytest.raises(DataError, match=said):
+        ingest(raw.window, raw.folder, PARAMS)
+    with pytest.raises(DataError, match=said):  # before `advance` has pinned it, too
+        examine(raw.folder / "ask.csv", "ask.csv", PARAMS)
+
+
 def test_a_label_that_is_new_comes_in_a_table_without_suggestions(raw: Raw) -> None:
     raw.add("known.csv", ROWS).add("new.csv", OPEN, "incoming")
     raw.add("late.csv", "row_id,label\nnew.csv:2,zzz\n", "incoming")
