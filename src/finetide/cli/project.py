@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from finetide.cli.shared import ExampleCommand, check_parent, check_target, choose_models, find_project, note, one_of
-from finetide.errors import FinetideError, InputError, ProjectError, of_system
+from finetide.errors import ConfigError, FinetideError, InputError, ProjectError, of_system
 
 
 @click.command(cls=ExampleCommand, epilog="finetide check\nfinetide check tickets")
@@ -107,12 +107,25 @@ def status(model: str | None, as_json: bool) -> None:
     from finetide.lifecycle.status import as_lines, read_status
 
     root = find_project()
-    found = read_status(root, choose_models(root, model))
+    models = choose_models(root, model)
+    found = read_status(root, models)
     if as_json:
         click.echo(json.dumps(found.model_dump(mode="json", by_alias=True), ensure_ascii=False, indent=2))
-        return
-    for line in as_lines(root, found):
-        click.echo(line)
+    else:
+        for line in as_lines(root, found):
+            click.echo(line)
+    for one in models:
+        _say_what_stops(root, one)
+
+
+def _say_what_stops(root: Path, model: str) -> None:
+    """Nothing is stale by a setting that is wrong, so the next run would come as a surprise."""
+    from finetide.config.params import model_params
+
+    try:
+        model_params(root, model)
+    except ConfigError as error:
+        click.echo(f"{model}: the next run will stop at this:\n  {error}", err=True)
 
 
 @click.command(

@@ -86,6 +86,12 @@ class ShiftParams(Section):
         return self
 
     @model_validator(mode="after")
+    def _compares_as_many_as_it_wants(self) -> Self:
+        if self.max_rows < self.min_rows:
+            raise ValueError(f"max_rows {self.max_rows} must not be below min_rows {self.min_rows}")
+        return self
+
+    @model_validator(mode="after")
     def _harmless_below_halt(self) -> Self:
         if self.harmless_auc > self.halt_auc:
             raise ValueError(f"harmless_auc {self.harmless_auc:g} must not be above halt_auc {self.halt_auc:g}")

@@ -137,6 +137,29 @@ def unknown_labels(rows: pd.DataFrame, allowed: Sequence[str], *, given: bool) -
     )
 
 
+def new_labels(rows: pd.DataFrame, allowed: Sequence[str], minimum: int) -> Check | None:
+    """None unless ``rows``, which are in quarantine for any reason, have so many of one unknown label as a label needs:
+    that is no slip of the pen, and a person knows whether it is a new label.
+
+    Args: minimum: params.yaml's validate.min_rows_per_label.
+    """
+    counts = counted(rows.loc[~rows["label"].isin(allowed), "label"].dropna())
+    many = {str(label): int(count) for label, count in counts.sort_index().items() if count >= minimum}
+    if not many:
+        return None
+    named = _listed(f"{shown(label)!r} ({count}{_meant(label, allowed)})" for label, count in many.items())
+    return Check(
+        "quarantine",
+        "critical",
+        "",
+        f"{len(rows)} rows are in quarantine, and of a label that is not known there are as many as a label needs "
+        f"(validate.min_rows_per_label {minimum}): {named}",
+        "if it is a new label, list all labels in validate.labels in params.yaml; if the rows are to be left out, "
+        "approve this",
+        "label",
+    )
+
+
 def alike_labels(rows: pd.DataFrame) -> Check:
     name = "labels spelled alike"
     labels = sorted(rows["label"].dropna().unique())

@@ -51,6 +51,22 @@ class Ingested:
         )
 
 
+@dataclass(frozen=True)
+class Examined:
+    """Of a file that is about to be taken in. ``told``: what will become of its rows where that is no matter of course,
+    one line each; ``late``: whether it brings labels for rows of other files, which only `ingest` can join."""
+
+    told: tuple[str, ...] = ()
+    late: bool = False
+
+
+# Before a file is in the window its lines can be corrected; from then on its bytes stand.
+CORRECT = (
+    "correct the lines; a row id is FILE:LINE. If the window has the file already: finetide exclude MODEL FILE, and "
+    "bring the corrected lines under another name"
+)
+
+
 def ingest(window: Window, raw: Path, params: IngestParams) -> Ingested:
     """Read every reference and incoming file of ``window`` below ``raw``.
 
@@ -83,27 +99,25 @@ def ingest(window: Window, raw: Path, params: IngestParams) -> Ingested:
     return Ingested(rows, counts)
 
 
-def examine(path: Path, name: str, params: IngestParams) -> list[str]:
+def examine(path: Path, name: str, params: IngestParams) -> Examined:
     """Read a file that is about to be taken in, for its faults: raw files never change once there.
 
-    Returns: what will become of its rows where that is no matter of course, one line each.
-
-    Raises: DataError as `ingest` would; whether late labels can be joined shows only there.
+    Raises: DataError as `ingest` would.
     """
     records = load(path, name=name, columns=params.columns, encoding=params.encoding)
     if brings_labels(records, params.columns):
-        return []
+        return Examined(late=True)
     rows, column = rows_of(records, name=name, columns=params.columns, role="incoming"), params.columns.split
     if column is None or rows.empty:
-        return []
+        return Examined()
     given = set(rows["split"].dropna())
     if not given:
         lack = "has no" if column not in records.names else "gives no value in"
-        return [f"{path.name}: {lack} column {column!r}: its {len(rows)} rows are split by their content"]
+        return Examined((f"{path.name}: {lack} column {column!r}: its {len(rows)} rows are split by their content",))
     if given == {"train"} and rows["split"].notna().all():
         said = f"all {len(rows)} rows are given as train, and stay there if other files give validation and test rows"
-        return [f"{path.name}: {said}: how the model does on them would not be measured"]
-    return []
+        return Examined((f"{path.name}: {said}: how the model does on them would not be measured",))
+    return Examined()
 
 
 def checked_path(file: WindowFile, raw: Path) -> Path:
@@ -134,7 +148,7 @@ def join_labels(
     Raises:
         DataError: by line, a row id that no row has, a label that is missing, or another label than the row has.
     """
-    problems = Problems(name, "has labels that cannot be joined", fix="correct the lines; a row id is FILE:LINE")
+    problems = Problems(name, "has labels that cannot be joined", fix=CORRECT)
     asked = is_request(records)
     ids = as_list(without_empty(as_strings(records, name, ROW_ID)))
     labels = as_list(without_empty(as_strings(records, name, column)))
@@ -178,7 +192,7 @@ def check_request(
     problems = Problems(
         name,
         "is a filled-in label request that does not fit the rows",
-        fix="correct the lines; a label that is new comes in a table of row_id and label alone",
+        fix=f"{CORRECT}. A label that is new comes in a table of row_id and label alone",
     )
     ids = as_list(without_empty(as_strings(records, name, ROW_ID)))
     labels = as_list(without_empty(as_strings(records, name, label)))
@@ -233,7 +247,7 @@ class _Tables:
             store.write_bytes(FIRST_LINE)
         return ingest(window, raw, params)
 
-    def examine(self, path: Path, name: str, params: IngestParams) -> list[str]:
+    def examine(self, path: Path, name: str, params: IngestParams) -> Examined:
         return examine(path, name, params)
 
     def pack(self, given: Path, folder: Path) -> Path:

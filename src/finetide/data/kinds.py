@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from finetide.config.base import Section
     from finetide.contracts.window import Window
-    from finetide.data.ingest import Ingested
+    from finetide.data.ingest import Examined, Ingested
     from finetide.data.quality import Asked, Quality
     from finetide.data.split import Texts
 
@@ -52,8 +52,8 @@ class Source(Protocol):
         """The window's files as one table. Args: store: where content goes that is too large for a table of rows;
         None where the graph has no place for it."""
 
-    def examine(self, path: Path, name: str, params: Any) -> list[str]:
-        """Read a file that is about to be taken in. Returns: what is odd, a line each. Raises: DataError."""
+    def examine(self, path: Path, name: str, params: Any) -> Examined:
+        """Read a file that is about to be taken in. Raises: DataError."""
 
     def pack(self, given: Path, folder: Path) -> Path:
         """The one raw file for what a person gives: ``given`` itself, or a file made of it below ``folder``.

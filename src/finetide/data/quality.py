@@ -98,7 +98,8 @@ def judge_rows(
 
     Rows that a critical check refuses one by one go to quarantine while they are no more than
     ``params.max_quarantine_share`` of all rows: their findings are warnings then. Otherwise the verdict is fail, and
-    all rows stay but those that no later stage could read.
+    all rows stay but those that no later stage could read. It is also fail where so many rows of one unknown label went
+    to quarantine as a label needs.
 
     Raises: DataError when the suite has an expectation that cannot be built.
     """
@@ -121,7 +122,8 @@ def judge_rows(
     kept = _without(table, moved)
     own = [
         *by_row,
-        _quarantine_check(refused, moved, len(table), params),
+        (checks.new_labels(table[out], labels, params.min_rows_per_label) if small and subject.one_label else None)
+        or _quarantine_check(refused, moved, len(table), params),
         *_table_checks(kept, labels, params, subject),
     ]
     results = [*(check.result() for check in own), *_suite_results(outcomes, by_suite)]

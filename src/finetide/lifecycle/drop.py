@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -136,40 +136,60 @@ def pick_up(root: Path, project: Path, model: str, *, wait: Wait = time.sleep) -
         fresh = {name: look for name, look in fresh.items() if now.get(name) == look}
     scratch = project / ".finetide" / "drop"
     scratch.mkdir(parents=True, exist_ok=True)
-    found: list[Seen] = []
+    found: dict[str, Seen] = {}
     try:
         with tempfile.TemporaryDirectory(dir=scratch) as copied:
             _enter(place, Path(copied), project, model, fresh, found)
     except BaseException:  # what was refused is named by the look that comes to its end
-        _write(root, model, before, [seen for seen in found if seen.outcome != "refused"])
+        _write(root, model, before, [seen for seen in found.values() if seen.outcome != "refused"])
         raise
-    _write(root, model, before, found)
-    return found
+    _write(root, model, before, list(found.values()))
+    return list(found.values())
 
 
-def _enter(place: Place, copied: Path, project: Path, model: str, fresh: dict[str, Look], found: list[Seen]) -> None:
-    """Args: found: filled with what became of each."""
+def _enter(
+    place: Place, copied: Path, project: Path, model: str, fresh: dict[str, Look], found: dict[str, Seen]
+) -> None:
+    """Args: found: filled with what became of each that did not change meanwhile."""
     there = {file.sha256: file.path for file in read_window(project, model).files}
-    for name, look in fresh.items():
-        copy = copied / Path(name).name
-        outcome: Literal["taken", "refused", "duplicate"]
-        try:
-            if not place.copy(name, look, copy) or place.look(name) != look:
-                continue
-        except (InputError, PermissionError) as error:
-            why = _UNREADABLE if isinstance(error, PermissionError) else str(error)
-            found.append(_seen(name, look, "", "refused", why))
-            continue
-        sha256 = sha256_file(copy)
-        if sha256 in there:
-            same = there[sha256]
-            why = "in the window already" if same == copy.name else f"has the bytes of {same}"
-            outcome = "taken" if same == copy.name else "duplicate"
-        else:
-            outcome, why = _advance(project, model, copy)
+
+    def enter(names: Sequence[str]) -> None:
+        for name in names:
+            seen = _tried(place, copied / Path(name).name, project, model, name, fresh[name], there)
+            if seen is not None:
+                found[name] = seen
+
+    enter(list(fresh))
+    # Late labels may have come before the rows that they are about.
+    if any(seen.outcome == "taken" for seen in found.values()):
+        enter([name for name, seen in found.items() if seen.outcome == "refused" and seen.sha256])
+
+
+def _tried(
+    place: Place, copy: Path, project: Path, model: str, name: str, look: Look, there: dict[str, str]
+) -> Seen | None:
+    """Args: there: SHA-256 → name of the window's files, to which one that is taken in is added.
+
+    Returns: what became of it; None where it changes still.
+    """
+    try:
+        if not place.copy(name, look, copy) or place.look(name) != look:
+            return None
+    except (InputError, PermissionError) as error:
+        why = _UNREADABLE if isinstance(error, PermissionError) else str(error)
+        return _seen(name, look, "", "refused", why)
+    sha256 = sha256_file(copy)
+    outcome: Literal["taken", "refused", "duplicate"]
+    if sha256 in there:
+        same = there[sha256]
+        why = "in the window already" if same == copy.name else f"has the bytes of {same}"
+        outcome = "taken" if same == copy.name else "duplicate"
+    else:
+        outcome, why = _advance(project, model, copy)
+        if outcome == "taken":
             there[sha256] = copy.name
-        found.append(_seen(name, look, sha256, outcome, why))
-        copy.unlink()
+    copy.unlink()
+    return _seen(name, look, sha256, outcome, why)
 
 
 def _seen(name: str, look: Look, sha256: str, outcome: Literal["taken", "refused", "duplicate"], why: str) -> Seen:

@@ -91,7 +91,10 @@ def _held(known: Known, params: PolicyParams, now: datetime, *, due: bool) -> st
     """Why to wait. It says nothing of today, so that it is the same tomorrow."""
     # Where nothing has arrived there are no rows that could wait: settings or code have changed.
     if known.shift.incoming_rows and known.labels < params.min_new_labels and not known.corrects:
-        return f"waits: {known.labels} labelled incoming rows of {params.min_new_labels} (policy.min_new_labels)"
+        said = f"waits: {known.labels} labelled incoming rows of {params.min_new_labels} (policy.min_new_labels)"
+        # Where its accuracy is estimated a row's answer is one label, which can be asked for.
+        ask = "; finetide label-requests writes the rows whose labels would tell most"
+        return said if known.shift.accuracy is None else f"{said}{ask}"
     if known.last is not None:
         end = known.last + timedelta(days=params.cool_down_days)
         if now < end:

@@ -14,7 +14,7 @@ from finetide.config.load import PARAMS_FILE, read_yaml
 from finetide.config.params import model_params
 from finetide.contracts.window import Start, Window
 from finetide.errors import ConfigError, ProjectError
-from finetide.files import sweep, write_text
+from finetide.files import sha256_file, sweep, write_text
 from finetide.lifecycle import isolate, locks, outputs, remote
 from finetide.lifecycle.catch_up import catch_up
 from finetide.lifecycle.restore import restore
@@ -129,7 +129,19 @@ def _examine_new(root: Path, model: str, files: Sequence[Path]) -> list[str]:
 
     params = model_params(root, model)
     source = kinds.source(params.task)
-    return [line for path in new for line in source.examine(path, str(path), params.ingest)]
+    examined = {path: source.examine(path, str(path), params.ingest) for path in new}
+    lines = [line for one in examined.values() for line in one.told]
+    if any(one.late for one in examined.values()):
+        from finetide.lifecycle import trial
+
+        names = {
+            path: path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name for path in new
+        }
+        lines += [*catch_up(root, model), *_fetch_raw(root, model)]
+        barred = history.excluded(ledger.read(root, model))
+        given = {names[path]: path for path in new if sha256_file(path) not in barred}
+        trial.join(read_window(root, model), folder, given, source, params.ingest)
+    return lines
 
 
 def _check_pointers(folder: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetide.contracts.shift import ACCURACY, Cause, ShiftVerdict, ShiftWord, Statistic
+from finetide.contracts.shift import ACCURACY, Cause, LabelShare, ShiftVerdict, ShiftWord, Statistic
 from finetide.shift import accuracy, causes, label_shift, moved, overlap, power
 from finetide.shift.measure import DOMAIN, FIGURE, LABELS, UNSEEN, compare
 from finetide.shift.permute import adjusted
@@ -72,7 +72,8 @@ def detect(sample: Sample, sizes: Sizes, limits: Limits, seed: int) -> ShiftVerd
     if sizes.new_labels:
         names.append("new-labels")
         reasons.append(f"new-labels: {', '.join(sizes.new_labels[:5])} on incoming rows only")
-    word, sentence, needed = _decide(p, found, sizes, limits, names)
+    shares = label_shift.shares(sample, estimated)
+    word, sentence, needed = _decide(p, found, sizes, limits, names, shares)
     return ShiftVerdict(
         verdict=word,
         sentence=sentence,
@@ -89,14 +90,19 @@ def detect(sample: Sample, sizes: Sizes, limits: Limits, seed: int) -> ShiftVerd
         statistics=tuple(found),
         moved=moved.rows(sample, comparison),
         slices=moved.slices(sample, comparison),
-        labels=label_shift.shares(sample, estimated),
+        labels=shares,
         accuracy=accuracy.estimate(sample, found, limits.alpha, seed),
         overlap=overlap.effective_share(overlap.odds(comparison.scores, sample.incoming)[~sample.incoming]),
     )
 
 
 def _decide(
-    p: float, found: Sequence[Statistic], sizes: Sizes, limits: Limits, names: Sequence[str]
+    p: float,
+    found: Sequence[Statistic],
+    sizes: Sizes,
+    limits: Limits,
+    names: Sequence[str],
+    shares: Sequence[LabelShare],
 ) -> tuple[ShiftWord, str, int | None]:
     """The word, the sentence, and the rows that would do where the word is cannot-tell."""
     by_name = {statistic.name: statistic for statistic in found}
@@ -105,7 +111,8 @@ def _decide(
         f"domain AUC {auc.effect:.2f} [{auc.low:.2f}, {auc.high:.2f}], "
         f"combined p of {len(found)} tests = {p:.3g} at α = {limits.alpha:.3g}"
     )
-    moves = "".join(f"{one}; " for one in _moved_most(found, limits.alpha))
+    label = _moved_label(found, shares, limits.alpha) if "label" in names else []
+    moves = "".join(f"{one}; " for one in [*label, *_moved_most(found, limits.alpha)])
     seen = moves + (f"the champion is {by_name[ACCURACY].note}; " if ACCURACY in by_name else "")
     if sizes.new_labels:
         return "adapt", f"incoming rows bring new labels ({', '.join(sizes.new_labels[:5])}); {told}", None
@@ -130,6 +137,20 @@ def _moved_most(found: Sequence[Statistic], alpha: float) -> list[str]:
     """What a person can see in the rows themselves, most first."""
     sure = [one for one in found if one.unit == FIGURE and one.adjusted < alpha]
     return [f"{one.name}: {one.note}" for one in sorted(sure, key=lambda one: -one.effect)[:MOVED_MOST]]
+
+
+def _moved_label(found: Sequence[Statistic], shares: Sequence[LabelShare], alpha: float) -> list[str]:
+    """The one whose share moved most, counted where that told, else by the champion's estimate."""
+    counted = any(one.name == LABELS and one.adjusted < alpha for one in found)
+    moved = [(one, one.incoming if counted else one.estimated) for one in shares]
+    most = max(((one, now) for one, now in moved if now is not None), key=lambda of: abs(of[1] - of[0].reference),
+               default=None)  # fmt: skip
+    if most is None:
+        return []
+    one, now = most
+    return [
+        f"label {one.label!r}: {one.reference:.0%} → {now:.0%}" + ("" if counted else " by the champion's estimate")
+    ]
 
 
 def _nothing_found(auc: Statistic, limits: Limits, told: str) -> tuple[ShiftWord, str, int | None]:

@@ -81,7 +81,7 @@ def _members(sample: Sample) -> Iterator[tuple[str, Array]]:
                 yield f"{name}={value}", values == value
     if sample.texts is not None:
         words = np.array([len(text.split()) for text in sample.texts])
-        short, long = np.quantile(words, [1 / 3, 2 / 3])
-        yield f"length: up to {short:.0f} words", words <= short
-        yield f"length: {short:.0f} to {long:.0f} words", (words > short) & (words <= long)
-        yield f"length: over {long:.0f} words", words > long
+        short, long = np.floor(np.quantile(words, [1 / 3, 2 / 3])).astype(int)
+        yield f"length: up to {short} words", words <= short
+        yield f"length: {short + 1} to {long} words", (words > short) & (words <= long)
+        yield f"length: over {long} words", words > long

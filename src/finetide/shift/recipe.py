@@ -20,13 +20,14 @@ FEW = 2
 class Situation:
     """What the verdict does not say. ``start``: what the window starts training from; ``texts``: whether the family
     has texts to learn without labels; ``champion``: of a model in service, its labels, else None; ``followed``: whether
-    params.yaml lets training follow."""
+    params.yaml lets training follow; ``asks``: whether labels can be asked for, as a row's answer is one label."""
 
     replay: float
     start: Literal["base", "champion", "scratch", "adopted"]
     champion: tuple[str, ...] | None
     texts: bool
     followed: bool
+    asks: bool = True
 
 
 def advise(verdict: ShiftVerdict, params: RecipeParams, at: Situation, model: str) -> Recipe:
@@ -38,7 +39,7 @@ def advise(verdict: ShiftVerdict, params: RecipeParams, at: Situation, model: st
         ratios = priors(verdict, at.champion)
         step = RecipeStep(kind="prior-correction", reason=_of_priors(ratios))
         return _with(plain, [step], "label frequencies alone moved", start="champion", priors=ratios, margin=None)
-    steps = [*_head(verdict, at), *_inputs(verdict, params, at), *_blocks(verdict), *_ask(verdict, params, model)]
+    steps = [*_head(verdict, at), *_inputs(verdict, params, at), *_blocks(verdict), *_ask(verdict, params, at, model)]
     kinds = {step.kind for step in steps}
     # Labels that contradict the known ones may be poison. Mixed with the champion until little is lost, such a model
     # would come past the judge, and its rows would count as known: the judge is to see it as it is.
@@ -145,7 +146,8 @@ def _inputs(verdict: ShiftVerdict, params: RecipeParams, at: Situation) -> list[
     if params.incoming_weight > 1 and 0 < FEW * labelled <= known and "concept" not in verdict.causes:
         reason = (
             f"{labelled} labelled incoming rows would be lost among {known} of the reference: each may count for up to "
-            f"{min(params.incoming_weight, known / labelled):.3g} of them"
+            f"{min(params.incoming_weight, known / labelled):.3g} of them (shift.recipe.incoming_weight allows "
+            f"{params.incoming_weight:g})"
         )
         steps.append(RecipeStep(kind="balance", reason=reason))
     # Where it is wrong on them by their labels it has as much to unlearn as to lose.
@@ -164,19 +166,26 @@ def _blocks(verdict: ShiftVerdict) -> list[RecipeStep]:
     if not verdict.causes:
         return []
     which = _which(verdict)
-    what = "inputs alone moved" if which == "early" else "what the labels mean or how often they come moved"
+    what = (
+        "inputs moved and nothing else that shows"
+        if which == "early"
+        else "what the labels mean or how often they come moved"
+    )
     return [RecipeStep(kind="blocks", reason=f"{what}: of layers alike on validation, auto takes the {which} ones")]
 
 
-def _ask(verdict: ShiftVerdict, params: RecipeParams, model: str) -> list[RecipeStep]:
+def _ask(verdict: ShiftVerdict, params: RecipeParams, at: Situation, model: str) -> list[RecipeStep]:
     """Labels are asked for where nothing that is known says how the model does."""
-    if verdict.labelled_share == 1.0:
+    if verdict.labelled_share == 1.0 or not at.asks:
         return []
     unseen = next((one for one in verdict.statistics if one.name == UNSEEN), None)
     apart = verdict.overlap is not None and verdict.overlap < params.min_overlap
     new = unseen is not None and unseen.adjusted < verdict.alpha and unseen.effect - unseen.expected >= MANY_UNSEEN
-    if "covariate" not in verdict.causes or not (apart or new):
+    blind = verdict.labelled_share == 0.0 and verdict.accuracy is not None and not verdict.accuracy.trusted
+    if "covariate" not in verdict.causes or not (apart or new or blind):
         return []
-    why = f"{unseen.effect:.0%} of the incoming rows are unlike any known one" if new and unseen else "no overlap"
+    why = "no incoming row is labelled, and without labels nothing trusted says how often the champion is right"
+    if apart or new:
+        why = f"{unseen.effect:.0%} of the incoming rows are unlike any known one" if new and unseen else "no overlap"
     reason = f"{why}: finetide label-requests {model} writes the {params.ask_labels} that tell most"
     return [RecipeStep(kind="labels", reason=reason)]

@@ -87,6 +87,7 @@ def situation(stage: Stage, window: Window, champion: runtime.Predictor | None, 
         champion=None if champion is None else champion.labels,
         texts="text" in rows,
         followed=stage.value("train.recipe", Follow) == "auto",
+        asks=tasks.load(stage.task).one_label,
     )
 
 

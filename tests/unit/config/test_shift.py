@@ -42,6 +42,12 @@ def test_a_budget_as_large_as_the_year_is_none() -> None:
         read(false_alarms_per_year=60.0)
 
 
+def test_as_many_rows_are_compared_as_are_wanted() -> None:
+    with pytest.raises(ConfigError, match="max_rows 29 must not be below min_rows 30"):
+        read(max_rows=29)
+    assert read(max_rows=30).max_rows == 30
+
+
 def test_alpha_itself_is_no_setting() -> None:
     with pytest.raises(ConfigError, match=r"models\.mail\.shift\.alpha: unknown key"):
         read(alpha=0.01)

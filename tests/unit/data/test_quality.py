@@ -84,6 +84,32 @@ def test_a_few_bad_rows_go_to_quarantine_and_the_rest_passes() -> None:
     assert {check.check: check.severity for check in quality.verdict.checks}["label set"] == "warning"
 
 
+@pytest.mark.parametrize("rows_of_it", [1, 2])
+def test_a_person_is_asked_about_as_many_rows_of_a_new_label_as_a_label_needs(rows_of_it: int) -> None:
+    said = ["the door is stuck", "a window is broken"][:rows_of_it]
+    rows = table([*good(), *({"text": text, "label": "repair", "role": "incoming"} for text in said)])
+    quality = run(rows)
+    assert quality.quarantine["reason"].tolist() == ["label set"] * rows_of_it
+    assert named(quality)["label set"].severity == "warning"
+    if rows_of_it == 1:
+        assert quality.verdict.verdict == "pass"
+        return
+    assert (quality.verdict.verdict, quality.verdict.reason) == (
+        "fail",
+        "1 critical finding: quarantine.",
+    )
+    found = named(quality)["quarantine"]
+    assert found.message == (
+        "2 rows are in quarantine, and of a label that is not known there are as many as a label needs "
+        "(validate.min_rows_per_label 2): 'repair' (2)"
+    )
+    assert found.fix == (
+        "if it is a new label, list all labels in validate.labels in params.yaml; if the rows are to be left out, "
+        "approve this"
+    )
+    assert run(rows, labels=["a", "b", "repair"]).verdict.verdict == "pass"
+
+
 def test_too_many_bad_rows_fail_and_nothing_is_taken_out() -> None:
     rows = table([*good(), *({"text": f" {' ' * at}", "label": "a"} for at in range(4))])
     quality = run(rows)

@@ -161,6 +161,29 @@ def test_what_was_refused_is_named_by_the_look_that_comes_to_its_end(
     assert [(name, outcome) for name, outcome, _ in look(root)] == [("bad.csv", "refused"), ("june.csv", "taken")]
 
 
+def test_late_labels_that_come_with_their_rows_are_tried_again_once_these_are_in(
+    root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def take(project: Path, model: str, files: list[Path]) -> list[str]:
+        asked.append(files[0].name)
+        if files[0].name.endswith("-labels.csv") and "june.csv" not in in_window(project):
+            raise DataError("has labels that cannot be joined", where=str(files[0]))
+        return advance(project, model, files, "base")[1]
+
+    monkeypatch.setattr(drop, "advance_window", take)
+    (folder / "a-labels.csv").write_text("row_id,label\njune.csv:2,delivery\n")
+    assert [outcome for _, outcome, _ in look(root)] == ["refused"]
+    (folder / "b-labels.csv").write_text("row_id,label\njune.csv:3,delivery\n")
+    (folder / "june.csv").write_text(TABLE)
+    assert look(root) == [
+        ("b-labels.csv", "taken", "b-labels.csv: new, incoming"),
+        ("june.csv", "taken", "june.csv: new, incoming"),
+    ]
+    assert asked == ["a-labels.csv", "b-labels.csv", "june.csv", "b-labels.csv"]
+
+
 def test_the_same_bytes_under_another_name_do_not_come_in_twice(root: Path, folder: Path) -> None:
     (folder / "june.csv").write_text(TABLE)
     (folder / "june-again.csv").write_text(TABLE)

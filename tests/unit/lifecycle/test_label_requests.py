@@ -16,7 +16,7 @@ from finetide.config.images import ImageColumnParams
 from finetide.config.stage import Stage
 from finetide.contracts.window import ChampionPin, Window
 from finetide.data.payload import read_split
-from finetide.errors import InputError, ToolError
+from finetide.errors import DataError, InputError
 from finetide.init.project import Wanted, create
 from finetide.lifecycle.label_requests import request
 from finetide.lifecycle.prepare import advance_window
@@ -143,6 +143,5 @@ def test_images_lie_beside_the_table_and_come_back_with_labels(tmp_path: Path) -
     assert found[[row["row_id"] for row in filled]].fillna("").tolist() == [*labels, ""]
 
     pd.DataFrame(filled[-1:]).assign(label="disk").to_csv(tmp_path / "wrong.csv", index=False)
-    advance_window(root, "shapes", [tmp_path / "wrong.csv"])
-    with pytest.raises(ToolError, match=r"wrong\.csv(.|\n)*no row has the label disk"):
-        dvc.checked(root, ["repro", "--quiet", "ingest@shapes"])
+    with pytest.raises(DataError, match=r"wrong\.csv(.|\n)*no row has the label disk"):
+        advance_window(root, "shapes", [tmp_path / "wrong.csv"])

@@ -65,6 +65,14 @@ def test_few_labels_wait_unless_none_are_needed() -> None:
         "shift verdict adapt is worth a retraining (policy.retrain_on); waits: 49 labelled incoming rows of 50 "
         "(policy.min_new_labels)",
     )
+    estimated = AccuracyEstimate(
+        reference=0.9, estimated=0.9, low=0.9, high=0.9, by_threshold=0.9, by_agreement=None, by_confidence=0.9,
+        held_rows=400, labelled=None, trusted=False, reason="",
+    )  # fmt: skip
+    asked = replace(few, shift=shift("adapt", accuracy=estimated))
+    assert decide(asked, params(min_new_labels=50), NOW).reason == (
+        f"{found.reason}; finetide label-requests writes the rows whose labels would tell most"
+    )
     assert decide(replace(few, labels=50), params(min_new_labels=50), NOW).word == "train"
     assert decide(replace(few, corrects=True), params(min_new_labels=50), NOW).word == "train"
 

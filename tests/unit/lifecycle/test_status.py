@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from finetide.cli.project import status as command
 from finetide.config.graph import stage_names
 from finetide.contracts.judge import JudgeVerdict
 from finetide.contracts.status import Status
@@ -15,6 +17,7 @@ from finetide.lifecycle import outputs, status
 from finetide.pipeline import journal
 from finetide.registry import history, ledger, service, window
 from support.artifacts import Artifacts
+from support.project import edit_params
 from support.registry import MODEL, make_bundle, promote
 
 BEGAN = 1_700_000_000.4
@@ -186,3 +189,17 @@ def test_the_schema_gained_only_optional_fields() -> None:
     assert status.StageStatus.model_validate(old).why == ()
     assert not status.ModelStatus.model_fields["figures"].is_required()
     assert not status.ModelStatus.model_fields["suspect_labels"].is_required()
+
+
+@pytest.mark.usefixtures("changed", "made")
+def test_a_setting_that_stops_the_next_run_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    assert CliRunner().invoke(command, [MODEL]).stderr == ""
+    edit_params(root, lambda model: model["shift"].update(max_rows=10), MODEL)
+    for more in ([], ["--json"]):
+        found = CliRunner().invoke(command, [MODEL, *more])
+        assert found.exit_code == 0
+        assert found.stderr.startswith(
+            f"{MODEL}: the next run will stop at this:\n  params.yaml: models.{MODEL}.shift: "
+        )
+        assert "max_rows 10 must not be below min_rows 30" in found.stderr

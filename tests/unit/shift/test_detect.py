@@ -141,7 +141,7 @@ def test_the_sentence_names_what_a_person_can_see_most_moved_first() -> None:
 def test_the_sentence_says_how_often_the_champion_is_right_where_labels_tell() -> None:
     verdict = detect(two_labels(0.5, move=4.0, wrong=0.3, rows=500), sizes(500), LIMITS, seed=1)
     assert verdict.verdict == "adapt"
-    assert f"shift): the champion is {named(verdict)[ACCURACY].note}; domain AUC " in verdict.sentence
+    assert f"; the champion is {named(verdict)[ACCURACY].note}; domain AUC " in verdict.sentence
 
 
 def test_a_large_shift_without_labels_halts_and_says_how_many() -> None:
@@ -161,6 +161,9 @@ def test_labels_that_moved_explain_inputs_that_moved_with_them() -> None:
     verdict = detect(two_labels(0.8), sizes(300), LIMITS, seed=1)
     assert named(verdict)["domain classifier"].adjusted < 0.05
     assert verdict.causes == ("label",)
+    shares = {one.label: f"{one.reference:.0%} → {one.incoming:.0%}" for one in verdict.labels}
+    assert "shift): label 'a'" in verdict.sentence or "shift): label 'b'" in verdict.sentence
+    assert any(f"shift): label {label!r}: {told}; " in verdict.sentence for label, told in shares.items())
     assert any(line.startswith("no covariate shift beside it") for line in verdict.reasons)
     both = detect(two_labels(0.8, move=0.8), sizes(300), LIMITS, seed=1)
     assert both.causes == ("covariate", "label")
@@ -177,6 +180,9 @@ def test_without_labels_the_champion_tells_a_label_shift_and_its_frequencies() -
     assert share.low is not None
     assert share.high is not None
     assert share.low < 0.8 < share.high
+    told = f"{share.reference:.0%} → {share.estimated:.0%} by the champion's estimate; "
+    assert f"label 'b': {told}" in verdict.sentence or "label 'a': " in verdict.sentence
+    assert "by the champion's estimate; domain AUC" in verdict.sentence
     moved = detect(two_labels(0.5, told=False, move=1.0), sizes(300, share=0.0), LIMITS, seed=1)
     assert moved.causes == ("covariate",)
 
@@ -324,6 +330,14 @@ def test_moved_rows_and_slices_are_those_that_moved() -> None:
     assert by_name["label=b"].low > 0.9 > by_name["label=a"].high
     assert (by_name["label=b"].incoming_share, by_name["label=b"].against) == (0.5, "slice")
     assert by_name["file=new.csv"].against == "all"
+
+
+def test_slices_by_length_share_no_length() -> None:
+    made = sample(0.0, rows=90)
+    texts = ["word " * (1 + place % 9) for place in range(180)]
+    verdict = detect(Sample(made.incoming, made.features, made.labels, texts), sizes(90), LIMITS, seed=1)
+    lengths = {one.slice: one.incoming_rows for one in verdict.slices if one.slice.startswith("length")}
+    assert lengths == {"length: up to 3 words": 30, "length: 4 to 6 words": 30, "length: over 6 words": 30}
 
 
 def test_the_same_rows_give_the_same_verdict() -> None:

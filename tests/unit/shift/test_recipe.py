@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from finetide.config.shift import RecipeParams
-from finetide.contracts.shift import Cause, LabelShare, Recipe, ShiftVerdict, ShiftWord, Statistic
+from finetide.contracts.shift import AccuracyEstimate, Cause, LabelShare, Recipe, ShiftVerdict, ShiftWord, Statistic
 from finetide.shift import overlap
 from finetide.shift.recipe import Situation, advise, priors
 
@@ -127,7 +127,8 @@ def test_few_labelled_incoming_rows_may_count_for_several() -> None:
     found = made("adapt", "covariate", incoming_rows=160, labelled_share=0.25)
     step = next(one for one in found.steps if one.kind == "balance")
     assert step.reason == (
-        "40 labelled incoming rows would be lost among 400 of the reference: each may count for up to 10 of them"
+        "40 labelled incoming rows would be lost among 400 of the reference: each may count for up to 10 of them "
+        "(shift.recipe.incoming_weight allows 16)"
     )
     assert found.incoming_weight == 16.0
     fewer = made("adapt", "covariate", incoming_rows=160, labelled_share=0.25, at=replace(AT, replay=0.2))
@@ -157,6 +158,27 @@ def test_new_inputs_ask_for_labels() -> None:
     assert found.steps[-1].kind == "labels"
     assert found.steps[-1].reason.startswith("40% of the incoming rows are unlike any known one")
     assert "labels" not in kinds(made("adapt", "covariate", labelled_share=0.0, statistics=(unseen(0.1),)))
+
+
+def estimate(*, trusted: bool) -> AccuracyEstimate:
+    return AccuracyEstimate(
+        reference=0.9, estimated=0.8, low=0.7, high=0.9, by_threshold=0.8, by_agreement=0.8, by_confidence=0.8,
+        held_rows=400, labelled=None, trusted=trusted, reason="",
+    )  # fmt: skip
+
+
+def test_labels_are_asked_for_where_there_are_none_and_the_estimate_is_not_trusted() -> None:
+    found = made("adapt", "covariate", labelled_share=0.0, accuracy=estimate(trusted=False))
+    assert found.steps[-1].reason == (
+        "no incoming row is labelled, and without labels nothing trusted says how often the champion is right: "
+        "finetide label-requests mail writes the 50 that tell most"
+    )
+    for more in ({"labelled_share": 0.0, "accuracy": estimate(trusted=True)},
+                 {"labelled_share": 0.1, "accuracy": estimate(trusted=False)}):  # fmt: skip
+        assert "labels" not in kinds(made("adapt", "covariate", **more))
+    apart = {"overlap": 0.01, "labelled_share": 0.0}
+    assert "labels" in kinds(made("adapt", "covariate", **apart))
+    assert "labels" not in kinds(made("adapt", "covariate", at=replace(AT, asks=False), **apart))
 
 
 def test_new_labels_grow_the_champions_head() -> None:

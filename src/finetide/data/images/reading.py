@@ -17,7 +17,7 @@ from finetide.data.images.found import Found
 from finetide.data.images.measure import measure
 from finetide.data.images.pack import packed
 from finetide.data.images.schema import SCHEMA
-from finetide.data.ingest import Ingested, check_request, checked_path, join_labels
+from finetide.data.ingest import Examined, Ingested, check_request, checked_path, join_labels
 from finetide.data.payload import STORE, Writer
 from finetide.data.progress import bar
 from finetide.data.readers import ROW_ID, SPLIT_WORDS, is_request, load
@@ -98,13 +98,13 @@ def read(path: Path, name: str, params: ImageIngestParams, companion: Path | Non
             progress.update(1)
 
 
-def examine(path: Path, name: str, params: ImageIngestParams) -> list[str]:
+def examine(path: Path, name: str, params: ImageIngestParams) -> Examined:
     """Read a file that is about to be taken in. Raises: DataError as `ingest` would."""
     if arrays.is_labels(name):
-        return []
+        return Examined()
     if name.lower().removesuffix(".gz").endswith(TABLES):
         _late(path, name, params)
-        return []
+        return Examined(late=True)
     companion = path.with_name(arrays.labels_name(path.name))
     given = companion if companion != path and companion.is_file() else None
     broken = labelled = 0
@@ -113,7 +113,7 @@ def examine(path: Path, name: str, params: ImageIngestParams) -> list[str]:
         broken += measure(found.data).fault is not None
         labelled += found.label is not None
     told = [f"{path.name}: {broken} images cannot be used; validate says which, and why"] if broken else []
-    return told + ([] if labelled else [f"{path.name}: none of its images has a label"])
+    return Examined((*told, *([] if labelled else [f"{path.name}: none of its images has a label"])))
 
 
 def _add(columns: Mapping[str, list[Any]], found: Found, file: str, role: Role, writer: Writer) -> None:
@@ -182,7 +182,7 @@ class _Images:
     def ingest(self, window: Window, raw: Path, params: ImageIngestParams, store: Path | None) -> Ingested:
         return ingest(window, raw, params, store)
 
-    def examine(self, path: Path, name: str, params: ImageIngestParams) -> list[str]:
+    def examine(self, path: Path, name: str, params: ImageIngestParams) -> Examined:
         return examine(path, name, params)
 
     def pack(self, given: Path, folder: Path) -> Path:

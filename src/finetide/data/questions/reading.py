@@ -10,7 +10,7 @@ from typing import Any
 from finetide.config.questions import QuestionColumnParams, QuestionIngestParams
 from finetide.contracts.rows import ROLES, Role
 from finetide.contracts.window import Window, WindowFile
-from finetide.data.ingest import Ingested, checked_path
+from finetide.data.ingest import CORRECT, Examined, Ingested, checked_path
 from finetide.data.payload import FIRST_LINE
 from finetide.data.problems import Problems
 from finetide.data.progress import bar
@@ -75,11 +75,11 @@ def is_squad(name: str) -> bool:
     return name.lower().endswith(squad.SUFFIXES)
 
 
-def examine(path: Path, name: str, params: QuestionIngestParams) -> list[str]:
+def examine(path: Path, name: str, params: QuestionIngestParams) -> Examined:
     """Read a file that is about to be taken in. Raises: DataError as `ingest` would."""
     records = None if is_squad(name) else _records(path, name, params)
     if records is not None and _brings_answers(records, params.columns):
-        return []
+        return Examined(late=True)
     labelled = rows = 0
     faults: Counter[str] = Counter()
     for given in read(path, name, params, "incoming", records):
@@ -89,7 +89,9 @@ def examine(path: Path, name: str, params: QuestionIngestParams) -> list[str]:
         if found.fault is not None:
             faults[found.fault.kind] += 1
     told = [f"{path.name}: {count} questions: {kind}; validate says which" for kind, count in sorted(faults.items())]
-    return told if labelled or faults else [f"{path.name}: none of its {rows} questions has an answer"]
+    if not labelled and not faults:
+        told = [f"{path.name}: none of its {rows} questions has an answer"]
+    return Examined(tuple(told))
 
 
 def _records(path: Path, name: str, params: QuestionIngestParams) -> Records:
@@ -188,7 +190,7 @@ def _join(columns: dict[str, list[Any]], records: Records, name: str, column: st
 
     Raises: DataError: by line, a row id that no row has, no answers, or other answers than the row has.
     """
-    problems = Problems(name, "has answers that cannot be joined", fix="correct the lines; a row id is FILE:LINE")
+    problems = Problems(name, "has answers that cannot be joined", fix=CORRECT)
     place = {row_id: at for at, row_id in enumerate(columns["row_id"])}
     ids = as_list(without_empty(as_strings(records, name, ROW_ID)))
     for line, row_id, said in zip(records.lines, ids, _cells(records, column), strict=True):
@@ -226,7 +228,7 @@ class _Questions:
             store.write_bytes(FIRST_LINE)
         return ingest(window, raw, params)
 
-    def examine(self, path: Path, name: str, params: QuestionIngestParams) -> list[str]:
+    def examine(self, path: Path, name: str, params: QuestionIngestParams) -> Examined:
         return examine(path, name, params)
 
     def pack(self, given: Path, folder: Path) -> Path:

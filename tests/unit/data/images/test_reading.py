@@ -164,7 +164,7 @@ def test_a_word_that_names_no_split(tmp_path: Path) -> None:
 
 def test_what_is_about_to_come_in_is_looked_at(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "x.zip", {"disc/1.png": b"x", **members(1)})
-    assert examine(path, "x.zip", INGEST) == ["x.zip: 1 images cannot be used; validate says which, and why"]
+    assert examine(path, "x.zip", INGEST).told == ("x.zip: 1 images cannot be used; validate says which, and why",)
 
 
 DIG = ["target_dig-images-idx3-ubyte.gz", "target_dig-labels-idx1-ubyte.gz"]

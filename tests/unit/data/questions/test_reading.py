@@ -163,6 +163,10 @@ def test_what_is_taken_in_is_examined(tmp_path: Path) -> None:
     found = rows(3)
     found[0]["answers"][0]["answer_start"] += 2
     path = write_squad(tmp_path / "a.json", found)
-    assert examine(path, "a.json", PARAMS) == ["a.json: 1 questions: answer not at its place; validate says which"]
+    assert examine(path, "a.json", PARAMS).told == (
+        "a.json: 1 questions: answer not at its place; validate says which",
+    )
     write_jsonl(tmp_path / "b.jsonl", [{"question": "q", "context": "c"}])
-    assert SOURCE.examine(tmp_path / "b.jsonl", "b.jsonl", PARAMS) == ["b.jsonl: none of its 1 questions has an answer"]
+    assert SOURCE.examine(tmp_path / "b.jsonl", "b.jsonl", PARAMS).told == (
+        "b.jsonl: none of its 1 questions has an answer",
+    )
