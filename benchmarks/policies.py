@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from finetide import base, tasks
 from finetide.config.load import load_section
@@ -88,6 +89,7 @@ METHODS: dict[str, tuple[Any, tuple[float, ...]]] = {
     "auto": (lambda rate: [PROBE, tune(AUTO, rate)], (1e-4, 3e-4)),
     "adapted, probe, then full": (lambda rate: [adapt(), PROBE, tune("full", rate)], (1e-4, 3e-4)),
 }
+BESIDE_AUTO = ("head", "last: 2", "lora", "full")
 # Masked-language passes are the dear ones.
 ADAPTED = ("medical_abstracts",)
 
@@ -207,11 +209,30 @@ def page() -> str:
                 f"| {method} | {len(found)} | {found[0]['rate'] or 'solver'} | {' | '.join(shown)} "
                 f"| {found[0]['trainable']:,} |"
             )
+        text += on_validation(cells)
         said = [line for one in cells.get("auto", []) for line in one["decisions"]
                 if line.endswith("is chosen") or line.startswith("auto: head;")]  # fmt: skip
         if said:
             text += ["", f"What `auto` said, seed by seed: {'; '.join(line.removeprefix('auto: ') for line in said)}."]
     return "\n".join([*text, ""])
+
+
+def on_validation(cells: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Whether `auto` is, on validation, within its own interval of the best of those that it is held against."""
+    others = {method: cells[method] for method in BESIDE_AUTO if method in cells}
+    if "auto" not in cells or len(others) < len(BESIDE_AUTO):
+        return []
+    means = {method: statistics.mean(line["validation"] for line in found) for method, found in others.items()}
+    own = statistics.mean(line["validation"] for line in cells["auto"])
+    between = binomtest(round(own * VALIDATION), VALIDATION).proportion_ci(0.95)
+    best = max(means, key=lambda method: means[method])
+    word = "within" if between.low <= means[best] <= between.high or own >= means[best] else "not within"
+    names = ", ".join(f"`{one}`" for one in BESIDE_AUTO)
+    return [
+        "",
+        f"On {VALIDATION} validation rows `auto` has {own:.1%} [{between.low:.1%}, {between.high:.1%}], its seeds' "
+        f"mean, and the best of {names} is `{best}` with {means[best]:.1%}: {word} that interval.",
+    ]
 
 
 def apart(name: str, role: str, found: Sequence[dict[str, Any]], full: Sequence[dict[str, Any]]) -> str:
