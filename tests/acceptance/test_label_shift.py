@@ -73,7 +73,9 @@ def test_label_shift_alone_is_corrected_without_training_as_well_as_by_it() -> N
     assert verdict.verdict == "adapt"
     assert verdict.causes == ("label",), verdict.reasons
 
-    recipe = advise(verdict, params.recipe, Situation(1.0, "base", labels, texts=True, followed=True), "news")
+    recipe = advise(
+        verdict, params.recipe, Situation(1.0, "base", labels, texts=True, followed=True, asks=True), "news"
+    )
     assert recipe.corrects
     found = {one.label: one.estimated for one in verdict.labels}
     off = max(abs((found[label] or 0.0) - share) for label, share in zip(labels, SHARES, strict=True))

@@ -35,12 +35,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sizes:
-    """All rows of each side, of which the sample may hold a part; and the labels that only incoming rows have."""
+    """All rows of each side, of which the sample may hold a part; and the labels that only incoming rows have.
+
+    ``asks``: whether `finetide label-requests` can ask for labels: a row's answer is one label.
+    """
 
     reference: int
     incoming: int
     labelled_share: float
     new_labels: tuple[str, ...]
+    asks: bool = True
 
 
 def without_test(sizes: Sizes, limits: Limits) -> ShiftVerdict | None:
@@ -125,9 +129,10 @@ def _decide(
         return "harmless", f"{kept}, though the incoming rows differ ({' and '.join(names)} shift): {moves}{told}", None
     if auc.effect >= limits.halt_auc and sizes.labelled_share < limits.min_labelled_share:
         wanted = int(np.ceil(limits.min_labelled_share * sizes.incoming))
+        ask = " (finetide label-requests writes those that tell most)" if sizes.asks else ""
         sentence = (
             f"the incoming rows are another domain and only {sizes.labelled_share:.0%} of them are labelled: "
-            f"{seen}{told}; label at least {wanted} of {sizes.incoming} rows"
+            f"{seen}{told}; label at least {wanted} of {sizes.incoming} rows{ask}"
         )
         return "halt", sentence, None
     return "adapt", f"the incoming rows differ ({' and '.join(names)} shift): {seen}{told}", None

@@ -27,7 +27,7 @@ class Situation:
     champion: tuple[str, ...] | None
     texts: bool
     followed: bool
-    asks: bool = True
+    asks: bool
 
 
 def advise(verdict: ShiftVerdict, params: RecipeParams, at: Situation, model: str) -> Recipe:

@@ -47,7 +47,9 @@ def run(stage: Stage) -> None:
     sizes = measure(rows)
     verdict = without_test(sizes, limits)
     window = Window.read(stage.dep("window.json"))
-    champion = pinned(stage, window) if verdict is None and tasks.load(stage.task).one_label else None
+    # Torch comes with the task: a run without incoming rows has no use for it.
+    one_label = verdict is None and tasks.load(stage.task).one_label
+    champion = pinned(stage, window) if one_label else None
     places = sample_rows(rows, params.max_rows, stage.seed, held_first=champion is not None)
     chosen = rows.iloc[places].reset_index(drop=True)
     features, simple = None, simple_figures(chosen)
@@ -68,8 +70,9 @@ def run(stage: Stage) -> None:
                 held=Held(seen(held), outputs(held), right, _groups(rows.iloc[held])),
                 taught=Taught.of(seen(taught), list(labels[taught])),
             )
-        verdict = detect(sample, sizes, limits, stage.seed)
-    advice = advise(verdict, params.recipe, situation(stage, window, champion, rows), stage.model)
+        verdict = detect(sample, replace(sizes, asks=one_label), limits, stage.seed)
+    at = situation(stage, window, champion, rows, asks=one_label)
+    advice = advise(verdict, params.recipe, at, stage.model)
     verdict.write(stage.out("shift.json"))
     advice.write(stage.out("recipe.json"))
     title = f"{verdict.verdict}: {verdict.sentence}"
@@ -80,14 +83,16 @@ def run(stage: Stage) -> None:
     print(title)
 
 
-def situation(stage: Stage, window: Window, champion: runtime.Predictor | None, rows: pd.DataFrame) -> Situation:
+def situation(
+    stage: Stage, window: Window, champion: runtime.Predictor | None, rows: pd.DataFrame, *, asks: bool
+) -> Situation:
     return Situation(
         replay=stage.value("train.replay", Replay),
         start=window.start,
         champion=None if champion is None else champion.labels,
         texts="text" in rows,
         followed=stage.value("train.recipe", Follow) == "auto",
-        asks=tasks.load(stage.task).one_label,
+        asks=asks,
     )
 
 

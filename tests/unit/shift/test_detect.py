@@ -147,7 +147,11 @@ def test_the_sentence_says_how_often_the_champion_is_right_where_labels_tell() -
 def test_a_large_shift_without_labels_halts_and_says_how_many() -> None:
     verdict = detect(sample(3.0), sizes(share=0.1), LIMITS, seed=1)
     assert verdict.verdict == "halt"
-    assert "label at least 60 of 120 rows" in verdict.sentence
+    assert verdict.sentence.endswith(
+        "; label at least 60 of 120 rows (finetide label-requests writes those that tell most)"
+    )
+    without = detect(sample(3.0), replace(sizes(share=0.1), asks=False), LIMITS, seed=1)
+    assert without.sentence.endswith("; label at least 60 of 120 rows")
 
 
 def test_a_label_shift_alone_adapts_and_is_named() -> None:

@@ -17,7 +17,7 @@ PARAMS = RecipeParams(
     weight_clip=4.0, incoming_weight=16.0, min_overlap=0.1, rate_factor=0.5, adapt_epochs=1, adapt_min_rows=100,
     ask_labels=50, forgetting_margin=0.02,
 )  # fmt: skip
-AT = Situation(replay=1.0, start="base", champion=("a", "b"), texts=True, followed=True)
+AT = Situation(replay=1.0, start="base", champion=("a", "b"), texts=True, followed=True, asks=True)
 
 
 def share(label: str, before: float, now: float | None, estimated: float | None = None) -> LabelShare:
