@@ -6,6 +6,7 @@ the empty one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,8 +155,8 @@ def new_labels(rows: pd.DataFrame, allowed: Sequence[str], minimum: int) -> Chec
         "",
         f"{len(rows)} rows are in quarantine, and of a label that is not known there are as many as a label needs "
         f"(validate.min_rows_per_label {minimum}): {named}",
-        "if it is a new label, list all labels in validate.labels in params.yaml; if the rows are to be left out, "
-        "approve this",
+        f"if it is a new label, params.yaml's validate.labels is to list all: {_as_list([*allowed, *many])}; if the "
+        "rows are to be left out, approve this",
         "label",
     )
 
@@ -359,6 +360,12 @@ def _ids(rows: pd.DataFrame, mask: pd.Series[bool]) -> tuple[str, ...]:
 def _meant(label: str, known: Sequence[str]) -> str:
     near = nearest(label, known)
     return f", did you mean {near!r}?" if near else ""
+
+
+def _as_list(labels: Sequence[str]) -> str:
+    """As params.yaml wants it, where that is no page."""
+    more = f", and {len(labels) - SHOWN_LABELS} more" if len(labels) > SHOWN_LABELS else ""
+    return f"[{json.dumps(list(labels[:SHOWN_LABELS]), ensure_ascii=False)[1:-1]}{more}]"
 
 
 def _listed(words: Iterable[Any]) -> str:

@@ -109,7 +109,10 @@ def shown(value: object) -> str:
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
-    """The one of ``known`` that was probably meant: equal but for case and spaces, or spelled nearly alike."""
+    """The one of ``known`` that was probably meant: equal but for case and spaces, or spelled nearly alike; and 16 for
+    16.0, which data frames make of a number in a column with gaps."""
+    if word.endswith(".0") and word[:-2] in known:
+        return word[:-2]
     plain = {candidate.strip().casefold(): candidate for candidate in reversed(known)}
     matches = get_close_matches(word.strip().casefold(), list(plain), n=1, cutoff=0.8)
     return plain[matches[0]] if matches else None

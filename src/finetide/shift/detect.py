@@ -129,9 +129,11 @@ def _decide(
         return "harmless", f"{kept}, though the incoming rows differ ({' and '.join(names)} shift): {moves}{told}", None
     if auc.effect >= limits.halt_auc and sizes.labelled_share < limits.min_labelled_share:
         wanted = int(np.ceil(limits.min_labelled_share * sizes.incoming))
+        share = sizes.labelled_share
+        labelled = f"only {share:.0%} of them are labelled" if share else "none of them is labelled"
         ask = " (finetide label-requests writes those that tell most)" if sizes.asks else ""
         sentence = (
-            f"the incoming rows are another domain and only {sizes.labelled_share:.0%} of them are labelled: "
+            f"the incoming rows are another domain and {labelled}: "
             f"{seen}{told}; label at least {wanted} of {sizes.incoming} rows{ask}"
         )
         return "halt", sentence, None

@@ -104,8 +104,8 @@ def test_a_person_is_asked_about_as_many_rows_of_a_new_label_as_a_label_needs(ro
         "(validate.min_rows_per_label 2): 'repair' (2)"
     )
     assert found.fix == (
-        "if it is a new label, list all labels in validate.labels in params.yaml; if the rows are to be left out, "
-        "approve this"
+        'if it is a new label, params.yaml\'s validate.labels is to list all: ["a", "b", "repair"]; if the rows are to '
+        "be left out, approve this"
     )
     assert run(rows, labels=["a", "b", "repair"]).verdict.verdict == "pass"
 

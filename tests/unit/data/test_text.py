@@ -30,3 +30,5 @@ def test_the_nearest_name_is_the_one_that_was_meant() -> None:
     assert nearest("refnud", ["refund", "login"]) == "refund"
     assert nearest("label", ["text", "domain"]) is None
     assert nearest("label", []) is None
+    assert nearest("16.0", ["75", "16"]) == "16"
+    assert nearest("16.5", ["75", "16"]) is None

@@ -152,6 +152,9 @@ def test_a_large_shift_without_labels_halts_and_says_how_many() -> None:
     )
     without = detect(sample(3.0), replace(sizes(share=0.1), asks=False), LIMITS, seed=1)
     assert without.sentence.endswith("; label at least 60 of 120 rows")
+    assert "another domain and only 10% of them are labelled: " in without.sentence
+    none = detect(sample(3.0, labels=(None, "a")), sizes(share=0.0), LIMITS, seed=1)
+    assert none.sentence.startswith("the incoming rows are another domain and none of them is labelled: ")
 
 
 def test_a_label_shift_alone_adapts_and_is_named() -> None:
