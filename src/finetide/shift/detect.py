@@ -96,7 +96,7 @@ def detect(sample: Sample, sizes: Sizes, limits: Limits, seed: int) -> ShiftVerd
         slices=moved.slices(sample, comparison),
         labels=shares,
         accuracy=accuracy.estimate(sample, found, limits.alpha, seed),
-        overlap=overlap.effective_share(overlap.odds(comparison.scores, sample.incoming)[~sample.incoming]),
+        overlap=overlap.effective_share(overlap.odds(comparison.scores, sample.incoming), sample.incoming),
     )
 
 
@@ -116,7 +116,7 @@ def _decide(
         f"combined p of {len(found)} tests = {p:.3g} at α = {limits.alpha:.3g}"
     )
     label = _moved_label(found, shares, limits.alpha) if "label" in names else []
-    moves = "".join(f"{one}; " for one in [*label, *_moved_most(found, limits.alpha)])
+    moves = "".join(f"{one}; " for one in [*_unseen(by_name, limits.alpha), *label, *_moved_most(found, limits.alpha)])
     seen = moves + (f"the champion is {by_name[ACCURACY].note}; " if ACCURACY in by_name else "")
     if sizes.new_labels:
         return "adapt", f"incoming rows bring new labels ({', '.join(sizes.new_labels[:5])}); {told}", None
@@ -144,6 +144,13 @@ def _moved_most(found: Sequence[Statistic], alpha: float) -> list[str]:
     """What a person can see in the rows themselves, most first."""
     sure = [one for one in found if one.unit == FIGURE and one.adjusted < alpha]
     return [f"{one.name}: {one.note}" for one in sorted(sure, key=lambda one: -one.effect)[:MOVED_MOST]]
+
+
+def _unseen(by_name: dict[str, Statistic], alpha: float) -> list[str]:
+    """The share of rows unlike any known one, where it is more than is small."""
+    one = by_name[UNSEEN]
+    many = one.adjusted < alpha and one.effect - one.expected >= SMALL_SHARE
+    return [f"{one.effect:.0%} of them are unlike any known row"] if many else []
 
 
 def _moved_label(found: Sequence[Statistic], shares: Sequence[LabelShare], alpha: float) -> list[str]:

@@ -36,6 +36,17 @@ def odds(scores: Array, incoming: Array) -> Array:
     return ratio
 
 
-def effective_share(ratio: Array) -> float:
-    """Of so many rows as a share the weighted ones are worth (Kish 1965), 1 where all weigh alike."""
-    return float(ratio.sum() ** 2 / (len(ratio) * (ratio**2).sum())) if len(ratio) else 0.0
+def effective_share(ratio: Array, incoming: Array) -> float:
+    """What share of themselves the reference rows are worth once they are weighted to look like incoming ones.
+
+    Kish's effective sample size (1965), by the reference rows and, as the mean of the ratio over incoming rows is that
+    of its square over reference rows, by the incoming ones: the lower of the two. Reference rows alone would not do:
+    where none of them looks like an incoming row, all weigh alike, and by themselves they are worth everything.
+
+    Args: ratio [rows], of `odds`; incoming [rows] bool.
+    """
+    mine, theirs = ratio[~incoming], ratio[incoming]
+    if not len(mine) or not len(theirs):
+        return 0.0
+    by_reference = mine.sum() ** 2 / (len(mine) * (mine**2).sum())
+    return float(min(by_reference, 1.0 / max(1.0, theirs.mean())))

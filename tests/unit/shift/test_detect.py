@@ -114,13 +114,17 @@ def test_a_fifth_of_rows_from_elsewhere_is_not_harmless_however_low_the_auc() ->
     made.features[:40, 1] *= -1
     verdict = detect(made, sizes(200), LIMITS, seed=1)
     assert named(verdict)["domain classifier"].effect < LIMITS.harmless_auc
-    assert named(verdict)["unseen inputs"].effect > 0.2
+    unseen = named(verdict)["unseen inputs"].effect
+    assert unseen > 0.2
     assert verdict.verdict == "adapt"
+    assert f"shift): {unseen:.0%} of them are unlike any known row; domain AUC" in verdict.sentence
 
 
 def test_a_large_shift_adapts() -> None:
-    verdict = detect(sample(3.0), sizes(), LIMITS, seed=1)
+    verdict = detect(sample(8.0), sizes(), LIMITS, seed=1)
     assert verdict.verdict == "adapt"
+    assert verdict.overlap is not None
+    assert verdict.overlap < 0.1
     assert verdict.causes == ("covariate",)
     assert verdict.reasons[0].startswith("covariate: the inputs differ by domain classifier")
 

@@ -209,7 +209,18 @@ def test_the_effective_share_falls_as_the_sides_part() -> None:
     shares = []
     for apart in (0.0, 1.0, 3.0):
         ratio = overlap.odds(rng.normal(size=2000) + apart * incoming, incoming)
-        shares.append(overlap.effective_share(ratio[~incoming]))
+        shares.append(overlap.effective_share(ratio, incoming))
     assert shares[0] > 0.98
     assert shares[1] == pytest.approx(np.exp(-1.0), abs=0.12)  # 1 / E[ratio²] = exp(−distance²)
     assert shares[2] < 0.05
+
+
+def test_sides_that_are_wholly_apart_do_not_overlap_though_all_reference_rows_weigh_alike() -> None:
+    """The reference rows differ from each other by next to nothing beside what parts them from the incoming ones."""
+    rng = np.random.default_rng(2)
+    incoming = np.arange(400) < 160
+    ratio = overlap.odds(0.01 * rng.normal(size=400) + incoming, incoming)
+    assert ratio[~incoming].std() / ratio[~incoming].mean() < 0.3
+    assert overlap.effective_share(ratio, incoming) < 0.05
+    assert overlap.effective_share(np.ones(4), np.array([True, False, False, True])) == 1.0
+    assert overlap.effective_share(np.ones(2), np.array([True, True])) == 0.0
