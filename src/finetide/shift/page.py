@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,12 +29,22 @@ MEANING = {
 }
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Images as PNG. ``moved``: one for each of the verdict's moved rows; ``reference``: some, to compare."""
+
+    moved: Sequence[bytes]
+    reference: Sequence[bytes]
+
+
 def render(
-    model: str, verdict: ShiftVerdict, recipe: Recipe, limits: Limits, features: Array | None, incoming: Array
-) -> str:
+    model: str, verdict: ShiftVerdict, recipe: Recipe, limits: Limits, features: Array | None, incoming: Array,
+    pictures: Pictures | None = None,
+) -> str:  # fmt: skip
     """The page as a whole. Texts of rows are escaped: they may hold markup of any kind.
 
-    Args: features [rows, hidden] with incoming [rows] bool; None where nothing was compared.
+    Args: features [rows, hidden] with incoming [rows] bool; None where nothing was compared. pictures: where rows are
+        images.
     """
     environment = Environment(
         loader=PackageLoader("finetide.shift", "."),
@@ -50,6 +62,8 @@ def render(
         embedding_map=None if features is None else _inline(plot.embedding_map(features, incoming)),
         power_curves=_inline(plot.power_curves(*curves(verdict, limits))) if verdict.statistics else None,
         sampled=sampled(verdict),
+        seen=None if pictures is None else [_inline(one) for one in pictures.moved],
+        beside=[] if pictures is None else [_inline(one) for one in pictures.reference],
         most=max((max(one.reference, one.incoming or 0, one.estimated or 0) for one in verdict.labels), default=1.0),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any, SupportsBytes
 
 import numpy as np
@@ -13,6 +14,8 @@ from finetide.images import decode
 Array = np.ndarray[Any, Any]
 # Pixels of the longer side at which figures are taken: a photograph costs no more than a thumbnail of itself.
 SIDE = 128
+# Pixels of the longer side on a page.
+THUMBNAIL = 72
 
 
 def figures(images: Sequence[SupportsBytes]) -> dict[str, Array]:
@@ -24,6 +27,14 @@ def figures(images: Sequence[SupportsBytes]) -> dict[str, Array]:
     """
     found = np.array([_one(bytes(image)) for image in images], dtype=np.float64).reshape(len(images), 6)
     return dict(zip(("brightness", "contrast", "sharpness", "colour", "size", "shape"), found.T, strict=True))
+
+
+def thumbnail(data: bytes) -> bytes:
+    """As PNG, for a page. Raises: ImageError."""
+    image, written = decode(data), BytesIO()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.save(written, "PNG")
+    return written.getvalue()
 
 
 def _one(data: bytes) -> tuple[float, ...]:

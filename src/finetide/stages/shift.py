@@ -18,6 +18,7 @@ from finetide.config.shift import ShiftParams
 from finetide.config.stage import Stage
 from finetide.config.train import Follow, MaxLength, Replay
 from finetide.contracts.rows import said_columns, shown_columns
+from finetide.contracts.shift import ShiftVerdict
 from finetide.contracts.window import Window
 from finetide.data.payload import read_split
 from finetide.evaluation.align import means_of_rows
@@ -79,7 +80,8 @@ def run(stage: Stage) -> None:
     incoming = (chosen["role"] == "incoming").to_numpy()
     drawn = picture(title, incoming, features, _histogram(chosen, simple), list(chosen["label"]))
     write_bytes(stage.out("shift.png"), drawn)
-    write_text(stage.out("shift.html"), page.render(stage.model, verdict, advice, limits, features, incoming))
+    shown = _pictures(chosen, verdict)
+    write_text(stage.out("shift.html"), page.render(stage.model, verdict, advice, limits, features, incoming, shown))
     print(title)
 
 
@@ -194,6 +196,17 @@ def _not_trained_on(rows: pd.DataFrame) -> Array:
     """[rows] bool. The champion was trained on the reference rows of the training side."""
     found: Array = ((rows["role"] == "incoming") | (rows["split"] != "train")).to_numpy()
     return found
+
+
+def _pictures(rows: pd.DataFrame, verdict: ShiftVerdict) -> page.Pictures | None:
+    """Of the rows that moved most, and as many of the reference; None where rows are no images."""
+    if "bytes" not in rows:
+        return None
+    images = rows.set_index("row_id")["bytes"]
+    moved = [row.row_id for row in verdict.moved]
+    reference = rows.loc[rows["role"] == "reference", "row_id"].head(len(moved))
+    drawn = ([pictures.thumbnail(bytes(images[one])) for one in side] for side in (moved, reference))
+    return page.Pictures(*drawn)
 
 
 def _histogram(rows: pd.DataFrame, simple: dict[str, Any]) -> tuple[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from finetide.contracts.shift import Recipe, RecipeStep, ShiftVerdict
 from finetide.shift.detect import Limits, Sizes, detect, without_test
-from finetide.shift.page import curves, render
+from finetide.shift.page import Pictures, curves, render
 from finetide.shift.power import curve, rows_needed
 from finetide.shift.sample import Sample
 
@@ -96,3 +97,18 @@ def test_rows_needed_is_the_size_at_which_the_effect_is_detectable() -> None:
     rows, both = rows_needed(0.62, 0.6, 50, 1000)
     assert not both
     assert 1 / rows + 1 / 1000 == pytest.approx((1 / 50 + 1 / 1000) * (0.1 / 0.12) ** 2, rel=0.02)
+
+
+def test_images_are_shown_each_beside_its_row_and_some_of_the_reference() -> None:
+    verdict, sample = made()
+    moved = [f"moved {place}".encode() for place in range(len(verdict.moved))]
+    seen = Pictures(moved, [b"reference"])
+    found = render("mail", verdict, RECIPE, LIMITS, sample.features, sample.incoming, seen)
+    lines = [line for line in found.splitlines() if 'class="small"' in line]
+    assert len(lines) == len(moved) + 1
+    for line, row, data in zip(lines, verdict.moved, moved, strict=False):
+        assert f'src="data:image/png;base64,{base64.b64encode(data).decode()}"' in line
+        assert f":{row.line}</code>" in line
+    assert base64.b64encode(b"reference").decode() in lines[-1]
+    assert "<th>image</th>" in found
+    assert HOSTILE not in found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
 from finetide.images import ImageError
-from finetide.shift.pictures import figures
+from finetide.shift.pictures import THUMBNAIL, figures, thumbnail
 from support.images import encoded, picture
 
 
@@ -28,6 +30,15 @@ def test_golden_values() -> None:
     red = of(Image.new("RGB", (4, 4), (255, 0, 0)))
     assert red["colour"] == pytest.approx((2 / 3 + 1 / 3 + 1 / 3) / 3)
     assert red["sharpness"] == 0
+
+
+@pytest.mark.parametrize(("size", "shown"), [((360, 180), (72, 36)), ((28, 28), (28, 28))])
+def test_a_thumbnail_keeps_the_shape_and_enlarges_nothing(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    assert max(shown) <= THUMBNAIL
+    for mode in ("L", "RGB"):
+        data = thumbnail(encoded(Image.new(mode, size, "white")))
+        with Image.open(BytesIO(data)) as found:
+            assert (found.format, found.size, found.convert("L").getextrema()) == ("PNG", shown, (255, 255))
 
 
 def test_each_moves_with_its_own() -> None:
