@@ -236,6 +236,22 @@ def speeds(found: Sequence[dict[str, Any]], wanted: Sequence[tuple[str, str, int
     return lines
 
 
+def outrun(swept: Sequence[dict[str, Any]], raced: Sequence[dict[str, Any]]) -> list[str]:
+    """Of each peer that raced at another rate than the one that a later sweep found, a line that says so."""
+    text = []
+    for kind in sorted({line["kind"] for line in raced if line["rate"] is not None}):
+        own = [line for line in swept if line["kind"] == kind]
+        best = max(own, key=lambda line: line["validation"], default=None)
+        rates = {line["rate"] for line in raced if line["kind"] == kind}
+        if best is None or best["rate"] in rates:
+            continue
+        mine = max((line["validation"] for line in own if line["rate"] in rates), default=float("nan"))
+        text += ["", f"{NAMES[kind]} raced at {', '.join(f'{rate:g}' for rate in sorted(rates))}. A sweep that went on "
+                 f"since then found {best['rate']:g} better, {best['validation']:.1%} against {mine:.1%} on validation "
+                 "after an epoch; it was not run anew with it, and will do better than this row says."]  # fmt: skip
+    return text
+
+
 def page(found: Sequence[dict[str, Any]]) -> str:
     text = [
         "# Against the Trainer", "",
@@ -254,6 +270,7 @@ def page(found: Sequence[dict[str, Any]]) -> str:
         precisions = ", ".join(sorted({line["precision"] for line in mine if line["kind"] in OURS}))
         text += ["", f"## {name}, {cores} cores, {precisions}", "", f"Measured on {', '.join(dates)}.", "",
                  "### To an accuracy: MiniLM, all rows", "", *race(part["race"])]  # fmt: skip
+        text += outrun([line for line in mine if line["part"] == "sweep"], part["race"])
         again = {line["pair"] for line in part["race"]}
         calls = {pair: len({line["began"] for line in part["race"] if line["pair"] == pair}) for pair in again}
         apart = sum(count > 1 for count in calls.values())

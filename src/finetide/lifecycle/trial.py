@@ -33,5 +33,6 @@ def join(window: Window, raw: Path, new: Mapping[str, Path], source: Source, par
         try:
             source.ingest(window.model_copy(update={"files": files}), folder, params, Path(scratch) / STORE)
         except InputError as error:
-            if any(str(error.where).startswith(name) for name in new):
+            # "late.csv" or "late.csv, line 3", and not the "late.csv.gz" that is in the window already.
+            if any(f"{error.where}, ".startswith(f"{name}, ") for name in new):
                 raise

@@ -80,6 +80,10 @@ def test_a_fault_of_another_file_is_left_to_the_run(raw: Path, tmp_path: Path) -
     late = write(tmp_path / "late.csv", "row_id,label\nmay.csv:2,greeting\n")
     known = window(raw, base="reference", may="incoming", old="incoming")
     join(raw, known, late=late)
+    (raw / "late.csv.tsv").write_text("row_id\tlabel\nnowhere.csv:2\tgreeting\n")
+    file = WindowFile(path="late.csv.tsv", sha256=sha256_file(raw / "late.csv.tsv"), role="incoming")
+    alike = window(raw, base="reference", may="incoming")
+    join(raw, alike.model_copy(update={"files": (*alike.files, file)}), late=late)
     wrong = write(tmp_path / "wrong.csv", "row_id,label\nmay.csv:9,greeting\n")
     with pytest.raises(DataError, match=r"wrong\.csv"):
         join(raw, window(raw, base="reference", may="incoming"), wrong=wrong)
