@@ -60,8 +60,8 @@ SETS: dict[str, dict[str, tuple[str, int]]] = {
 }
 PROBE = {"kind": "probe", "l2": [0.001, 0.003, 0.01, 0.03, 0.1], "max_iterations": 200}
 LORA = {"lora": {"rank": 8, "alpha": 16.0, "dropout": 0.0, "targets": "linear"}}
-# Steps of arbitration: as many as the epochs that follow.
-AUTO = {"auto": 96}
+# Steps of arbitration: an epoch for each of the three that reach its second round.
+AUTO = {"auto": 192}
 DESCENT = {
     "schedule": "linear", "warmup_share": 0.1, "weight_decay": 0.01, "max_gradient_norm": 1.0, "patience": 10,
     "evaluations_per_epoch": 1, "overfit_gap": None,

@@ -62,6 +62,10 @@ class ConfigError(InputError):
         return cls(f"{len(problems)} problems{listed}", where=file, fix=fix)
 
 
+class DivergedError(ConfigError):
+    """A training loss that is no finite number any more."""
+
+
 class DataError(InputError):
     pass
 

@@ -3,7 +3,8 @@
 Which blocks a new domain asks for depends on how it differs (Lee et al. 2022, "Surgical fine-tuning"): where the inputs
 differ the early ones, where the labels do the late ones. The gradient of a block relative to its weights tells which
 one is pulled hardest. Depth is tried out by successive halving (Jamieson and Talwalkar 2016): all candidates get a
-few steps, the better half of them the rest of the budget.
+few steps, the better half of them the rest of the budget. They are told apart by their loss on validation: it parts
+them after a few steps, when their accuracies on some hundred rows still lie within a standard error of each other.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from finetide.engine.precision import choose_device
 from finetide.engine.progress import Unwritten
 from finetide.engine.specs import Data, Score, Settings, TuneSpec
 from finetide.engine.tune import Store, Tuner, evaluate
-from finetide.errors import ConfigError
+from finetide.errors import ConfigError, DivergedError
 from finetide.layers.policies import Adapting, Named, Policy
 from finetide.layers.rules import FROZEN, Adapter, Rule
 from finetide.layers.structure import read
@@ -32,6 +33,8 @@ State = dict[str, torch.Tensor]
 SAMPLE = 256
 # Fewer steps tell nothing of a candidate.
 MIN_STEPS = 5
+# Of a short run whose loss ended as no finite number.
+DIVERGED = Score(0.0, math.inf)
 # Adapters start at zero and want a higher rate (docs/lab-log.md, 2026-11-21).
 LORA_RATE = 10.0
 
@@ -118,7 +121,7 @@ def arbitrate(
     Args: budget: optimizer steps of all short runs together.
 
     Returns:
-        The title of the choice, ``head`` if all else only loses, and lines with the evidence.
+        The title of the choice, ``head`` if the best ones by loss lose accuracy, and lines with the evidence.
 
     Raises: ConfigError: the budget is too small to tell anything.
     """
@@ -149,15 +152,18 @@ def arbitrate(
         told = ", ".join(f"{one.title} {_shown(scores[one.title])}" for one in running)
         lines.append(f"auto: after {steps} steps each: {told}")
         # sorted is stable: of equals the shallower one comes first
-        running = sorted(running, key=lambda one: (-scores[one.title].accuracy, scores[one.title].loss))
+        running = sorted(running, key=lambda one: (scores[one.title].loss, -scores[one.title].accuracy))
         running = running[: math.ceil(len(running) / 2)]
     built.module.load_state_dict(start)
-    best, line = _hinted(running, scores, spec.hint, len(read(built.module).blocks), held)
-    lines += line
     error = math.sqrt(max(before.accuracy * (1 - before.accuracy), 1e-4) / held)
-    if scores[best.title].accuracy < before.accuracy - error:
-        lines.append(f"auto: head; all else lost more than a standard error, {error:.1%}, in its short run")
+    least = before.accuracy - error
+    sound = [one for one in running if scores[one.title] != DIVERGED and scores[one.title].accuracy >= least]
+    if not sound:
+        lost = " and ".join(one.title for one in running)
+        lines.append(f"auto: head; {lost} lost more than a standard error, {error:.1%}")
         return "head", lines
+    best, line = _hinted(sound, scores, spec.hint, len(read(built.module).blocks), held)
+    lines += line
     lines.append(f"auto: {best.title} is chosen")
     return best.title, lines
 
@@ -212,12 +218,17 @@ def _short(
     )
     curve = Unwritten()
     quiet = replace(settings, checkpoint_every_steps=steps + 1, prefix_cache=None)
-    Tuner(task, built, data, short, quiet, index, phases, f"auto, {candidate.title}").run(
-        curve, Store(Unsaved(), {}, {}, {}), None
-    )
+    tuner = Tuner(task, built, data, short, quiet, index, phases, f"auto, {candidate.title}")
+    try:
+        tuner.run(curve, Store(Unsaved(), {}, {}, {}), None)
+    except DivergedError:
+        return DIVERGED
     row = curve.rows[-1]
-    return Score(row.validation_accuracy, row.validation_loss)
+    # A loss of NaN has no place in an order.
+    return Score(row.validation_accuracy, row.validation_loss) if math.isfinite(row.validation_loss) else DIVERGED
 
 
 def _shown(score: Score) -> str:
+    if score == DIVERGED:
+        return "diverged"
     return f"{score.accuracy:.1%} (loss {score.loss:.3f})"

@@ -10,7 +10,7 @@ import torch
 from finetide.engine import batches
 from finetide.engine.specs import Data, Settings, TuneSpec
 from finetide.engine.tune import Progressed, Tuner
-from finetide.errors import ConfigError
+from finetide.errors import ConfigError, DivergedError
 from finetide.layers.freeze import frozen
 from finetide.seeding import derive, generator
 from finetide.task import Built, Task
@@ -85,7 +85,7 @@ def _run(tuner: _Rising, data: Data, settings: Settings) -> tuple[list[float], l
             rate = tuner.spec.learning_rate * tuner._rate(at.step)
             try:
                 loss = tuner._step(order.pop(0), at)
-            except ConfigError:  # no finite number any more
+            except DivergedError:
                 break
             mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
             smooth = mean / (1 - SMOOTHING ** (len(losses) + 1))

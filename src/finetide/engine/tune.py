@@ -26,7 +26,7 @@ from finetide.engine.specs import (
     steps_per_epoch,
 )
 from finetide.engine.tables import Tables
-from finetide.errors import ConfigError, MachineError
+from finetide.errors import DivergedError, MachineError
 from finetide.layers import lora
 from finetide.layers.course import course
 from finetide.layers.freeze import Held, compare, frozen, hashes, tensors_of
@@ -213,7 +213,7 @@ class Tuner:
             group["lr"] = self.spec.learning_rate * group["multiplier"] * rate
         summed = self._gradients(rows, at)
         if not math.isfinite(summed):
-            raise ConfigError(
+            raise DivergedError(
                 f"the training loss is no finite number any more at step {at.step + 1}",
                 where=f"train.phases[{self.index}].learning_rate",
                 found=self.spec.learning_rate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,17 @@ def test_candidates_go_from_shallow_to_deep_and_name_the_hardest_block(base: Pat
     assert auto.settle(AUTO, module, "head").policy == Named("head")
 
 
-def play(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float]) -> list[tuple[str, int]]:
-    """Short runs that end as told, and what was run."""
+def play(
+    monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], losses: dict[str, float] | None = None
+) -> list[tuple[str, int]]:
+    """Short runs that end as told, and what was run. Args: losses: without them the lower the more accurate."""
     ran: list[tuple[str, int]] = []
 
     def short(*given: Any) -> Score:
         candidate, steps = given[-2:]
         ran.append((candidate.title, steps))
-        return Score(scores[candidate.title], 1.0)
+        accuracy = scores[candidate.title]
+        return Score(accuracy, 1 - accuracy if losses is None else losses[candidate.title])
 
     monkeypatch.setattr(auto, "_short", short)
     monkeypatch.setattr(auto, "evaluate", lambda *_: Score(0.8, 1.0))
@@ -97,8 +101,26 @@ def test_the_better_half_gets_the_rest_of_the_budget(base: Path, monkeypatch: py
     assert sum(steps for _, steps in ran) <= 120
     assert "90 labelled rows, 30 a label; validation 80.0% at the start" in lines[0]
     assert "relative to the hardest: 0.25, 1.00, 0.50, 0.25" in lines[1]
-    assert "after 12 steps each: last: 1 70.0% (loss 1.000)" in lines[2]
+    assert "after 12 steps each: last: 1 70.0% (loss 0.300)" in lines[2]
     assert lines[-1] == "auto: last: 2 is chosen"
+
+
+def test_loss_decides_before_accuracy(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of some hundred rows an accuracy is known to a few points only."""
+    titles = ["last: 1", "last: 2", "block 1 alone", "lora", "full"]
+    accuracies = dict(zip(titles, (0.82, 0.84, 0.80, 0.83, 0.83), strict=True))
+    ran = play(monkeypatch, accuracies, dict(zip(titles, (0.50, 0.49, 0.60, 0.41, 0.44), strict=True)))
+    title, lines = arbitrate(base)
+    assert title == "lora"
+    assert [name for name, steps in ran if steps == 20] == ["lora", "full", "last: 2"]
+    assert lines[-1] == "auto: lora is chosen"
+
+
+def test_a_low_loss_that_lost_accuracy_is_passed_over(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = ["last: 1", "last: 2", "block 1 alone", "lora", "full"]
+    accuracies = dict(zip(titles, (0.82, 0.84, 0.80, 0.73, 0.83), strict=True))
+    play(monkeypatch, accuracies, dict(zip(titles, (0.50, 0.49, 0.60, 0.41, 0.44), strict=True)))
+    assert arbitrate(base)[0] == "full"
 
 
 def test_of_equals_the_shallower_one(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +132,18 @@ def test_when_all_only_lose_the_head_is_the_answer(base: Path, monkeypatch: pyte
     play(monkeypatch, dict.fromkeys(["last: 1", "last: 2", "block 1 alone", "lora", "full"], 0.7))
     title, lines = arbitrate(base)
     assert title == "head"
-    assert "auto: head; all else lost more than a standard error, 6.0%, in its short run" in lines
+    assert lines[-1] == "auto: head; last: 1 and last: 2 lost more than a standard error, 6.0%"
+
+
+def test_a_rate_at_which_every_short_run_diverges_leaves_the_head(base: Path) -> None:
+    """A candidate that diverges has lost; it does not end the run, and its adapters are gone from the module."""
+    built, data = build(base)
+    before = weights(built)
+    wild = replace(AUTO, learning_rate=1e30)
+    title, lines = auto.arbitrate(TASK, built, data, wild, settings(), 0, 1, 120)
+    assert title == "head"
+    assert any("lora diverged" in line for line in lines)
+    assert weights(built) == before
 
 
 def test_a_budget_that_tells_nothing_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,4 +211,4 @@ def test_questions_are_counted_and_not_their_windows(tmp_path: Path, monkeypatch
     title, lines = auto.arbitrate(QUESTIONS, built, Data(train, held), AUTO, settings(), 0, 1, 120)
     assert lines[0] == "auto: 36 labelled rows; validation 80.0% at the start"
     assert title == "head"
-    assert lines[-1] == "auto: head; all else lost more than a standard error, 9.4%, in its short run"
+    assert lines[-1] == "auto: head; last: 1 and last: 2 lost more than a standard error, 9.4%"
