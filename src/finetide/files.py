@@ -16,6 +16,8 @@ from typing import Any
 from finetide.errors import IntegrityError
 
 CHUNK = 1 << 20
+# Of a folder that is whole: what is in it, by hash.
+SEAL = "complete.json"
 _TEMPORARY = re.compile(r"\..+\.(\d+)-[a-z0-9_]{8}")
 
 
@@ -41,6 +43,28 @@ def canonical_json(value: Any) -> bytes:
     """The one byte form of a JSON value: sorted keys, two spaces, UTF-8, no NaN, a final newline."""
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
+
+
+def seal(folder: Path) -> None:
+    """Say that ``folder`` is whole: written last, with the SHA-256 of every file in it."""
+    write_json(folder / SEAL, {"files": tree_hashes(folder)})
+
+
+def broken(folder: Path) -> str | None:
+    """What of a sealed folder is no longer as it was sealed; None when it is whole.
+
+    Returns "" for a folder without a seal: whoever wrote it was killed before the end.
+    """
+    if not (folder / SEAL).is_file():
+        return ""
+    try:
+        sealed = dict(json.loads((folder / SEAL).read_bytes())["files"])
+        there = tree_hashes(folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return SEAL
+    del there[SEAL]
+    other = sorted(name for name in sealed.keys() | there.keys() if sealed.get(name) != there.get(name))
+    return other[0] if other else None
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from finetide.files import sweep, temporary_prefix, write_bytes
+from finetide.files import SEAL, broken, seal, sweep, temporary_prefix, write_bytes
 
 KILLED = """
 import os, sys
@@ -15,6 +15,23 @@ from finetide import files
 files.os.replace = lambda *_: os.kill(os.getpid(), 9)
 files.write_bytes(Path(sys.argv[1]), b"new")
 """
+
+
+def test_a_seal_is_of_every_file_and_of_no_other(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_text("1")
+    assert broken(tmp_path) == ""
+    assert broken(tmp_path / "nowhere") == ""
+    seal(tmp_path)
+    assert broken(tmp_path) is None
+    (tmp_path / "b").write_text("")
+    assert broken(tmp_path) == "b"
+    (tmp_path / "b").unlink()
+    (tmp_path / "in" / "a").write_text("2")
+    assert broken(tmp_path) == "in/a"
+    for written in ("", "[]", '{"complete": true}', '{"files": 3}', "\xff"):
+        (tmp_path / SEAL).write_bytes(written.encode("latin-1"))
+        assert broken(tmp_path) == SEAL
 
 
 def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints that a kill cannot tear: safetensors and JSON, nothing pickled, the complete-marker last.
+"""Checkpoints that a kill cannot tear: safetensors and JSON, nothing pickled, the seal with their hashes last.
 
 They live outside DVC's outputs (DVC deletes those when a stage starts), keyed by everything that decides the training:
 another key is another training.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from finetide.files import read_json, write_json
+from finetide.files import broken, read_json, seal, write_json
 
-MARKER = "complete.json"
 Tensors = dict[str, torch.Tensor]
 
 
@@ -34,7 +34,7 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
     def save(self, number: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
-        """Write checkpoint ``number``, mark it complete, then delete older ones."""
+        """Write checkpoint ``number``, seal it, then delete older ones."""
         target = self.folder / f"{number:09d}"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
@@ -42,16 +42,20 @@ class Checkpoints:
         save_file(plain, target / "tensors.safetensors")
         _sync(target / "tensors.safetensors")
         write_json(target / "state.json", state)
-        write_json(target / MARKER, {"complete": True})
+        seal(target)
         for path in self._all():
             if path != target:
                 shutil.rmtree(path, ignore_errors=True)
 
     def load(self) -> tuple[Tensors, dict[str, Any]] | None:
-        """The newest complete checkpoint; torn ones are passed over."""
+        """The newest complete checkpoint. One that a kill tore is passed over; one that was damaged later too, and
+        stderr says so."""
         for path in reversed(self._all()):
-            if (path / MARKER).is_file():
+            damaged = broken(path)
+            if damaged is None:
                 return load_file(path / "tensors.safetensors"), read_json(path / "state.json")
+            if damaged:
+                print(f"the checkpoint {path} is not used: {damaged} is not what was written", file=sys.stderr)
         return None
 
     def clear(self) -> None:

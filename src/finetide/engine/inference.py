@@ -28,6 +28,8 @@ Around = Callable[[Sequence[int]], AbstractContextManager[None]]
 Step = Callable[[torch.nn.Module, Batch], torch.Tensor]
 # Results kept in a cache folder; the least recently used go first.
 CACHED = 16
+# Bytes of the SHA-256 at the end of such a file.
+DIGEST = 32
 
 
 def nowhere(_: Sequence[int]) -> AbstractContextManager[None]:
@@ -47,10 +49,9 @@ def embed(
     if cache is None:
         return _finite(_over(task, built, examples, task.features, batch_tokens, precision, "embedding"))
     path = cache / f"{_key(task, built, examples, batch_tokens, precision)}.npy"
-    if path.exists():
-        found: FloatArray = np.load(path, allow_pickle=False)
-        os.utime(path)
-        return found
+    known = _load(path)
+    if known is not None:
+        return known
     result = _finite(_over(task, built, examples, task.features, batch_tokens, precision, "embedding"))
     _save(path, result)
     return result
@@ -140,10 +141,31 @@ def _key(task: Task, built: Built, examples: Examples, batch_tokens: int, precis
     return digest.hexdigest()
 
 
+def _load(path: Path) -> FloatArray | None:
+    """What `_save` wrote; None when it is not there any more, or not as it was written."""
+    try:
+        found = path.read_bytes()
+        os.utime(path)
+    except OSError:
+        return None
+    written, digest = found[:-DIGEST], found[-DIGEST:]
+    if hashlib.sha256(written).digest() != digest:
+        print(f"{path} is not used: it is not as it was written; features are computed again", file=sys.stderr)
+        return None
+    values: FloatArray = np.load(io.BytesIO(written), allow_pickle=False)
+    return values
+
+
 def _save(path: Path, values: FloatArray) -> None:
+    """With its SHA-256 at the end. What cannot be kept is computed again the next time, and stderr says so."""
     stream = io.BytesIO()
     np.save(stream, values, allow_pickle=False)
-    write_bytes(path, stream.getvalue())
+    written = stream.getvalue()
+    try:
+        write_bytes(path, written + hashlib.sha256(written).digest())
+    except OSError as error:
+        print(f"features are not kept in {path.parent}: {error.strerror}", file=sys.stderr)
+        return
     files = sorted(path.parent.glob("*.npy"), key=lambda file: file.stat().st_mtime_ns)
     for old in files[:-CACHED]:
         old.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from tqdm import tqdm
 from finetide.engine.batches import by_length
 from finetide.engine.inference import Around
 from finetide.engine.precision import Precision
-from finetide.files import read_json, sha256_file, sweep, temporary_prefix, write_json
+from finetide.files import CHUNK, broken, read_json, seal, sha256_file, sweep, temporary_prefix, write_json
 from finetide.layers import structure
 from finetide.task import Built, Examples, Trainable
 
@@ -141,8 +142,14 @@ def prepare(
         The prefix, or why there is none.
     """  # fmt: skip
     home = folder / _key(task, cut, data, proof, batch_tokens, precision)
-    if not (home / "meta.json").is_file():
-        refused = _fill(task, built, cut, data, home, batch_tokens, precision, device, budget_gib)
+    damaged = broken(home)
+    if damaged:
+        print(f"{home} is not used: {damaged} is not what was written; the prefix runs again", file=sys.stderr)
+    if damaged is not None:
+        try:
+            refused = _fill(task, built, cut, data, home, batch_tokens, precision, device, budget_gib)
+        except OSError as error:
+            refused = f"no frozen prefix is kept: {folder}: {error.strerror}"
         if refused:
             return refused
     meta = read_json(home / "meta.json")
@@ -199,8 +206,7 @@ def _fill(
             ]
             starts = np.cumsum([0, *[int(np.prod(shape)) for shape in shapes]]).tolist()
             path = made / f"{name}.bin"
-            with path.open("wb") as stream:
-                stream.truncate(max(starts[-1], 1) * dtype.itemsize)
+            _reserve(path, max(starts[-1], 1) * dtype.itemsize)
             values = torch.from_file(str(path), shared=True, size=starts[-1], dtype=dtype)
             with tqdm(total=len(shapes), desc=f"frozen prefix, {name}", unit="row", file=sys.stderr,
                       disable=not sys.stderr.isatty()) as bar:  # fmt: skip
@@ -213,14 +219,26 @@ def _fill(
             dtype_name = str(dtype).removeprefix("torch.")
             sets[name] = {"starts": starts, "shapes": shapes, "dtype": dtype_name, "width": width}
         write_json(made / "meta.json", {"sets": sets})
-        shutil.rmtree(home, ignore_errors=True)
-        made.rename(home)
+        seal(made)
+        if broken(home) is not None:  # another process may have been first
+            shutil.rmtree(home, ignore_errors=True)
+            made.rename(home)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     older = sorted((path for path in home.parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
     for path in older[:-KEPT]:
         shutil.rmtree(path)
     return None
+
+
+def _reserve(path: Path, size: int) -> None:
+    """A file of zeros that has its place on the disk: writing to a map of one that has none ends the process."""
+    with path.open("wb") as stream:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), 0, size)
+        else:
+            for start in range(0, size, CHUNK):
+                stream.write(bytes(min(CHUNK, size - start)))
 
 
 def _run(

@@ -137,13 +137,13 @@ class Tuner:
                 self.memory.add(at.step, at.best, lambda: dict(best))
                 at.watch.look(curve.rows[-1], self.spec.overfit_gap, better=True)
             else:
+                at.decisions += [line for line in lines if line not in at.decisions]  # another machine, a full disk
                 checkpoint.set_random_state(checkpoint.unpack("random", resumed[0]))  # hooks and kept prefixes may draw
             self._loop(at, best, curve, store, held)
             proof = {name: digest for name, digest in held.proof.items() if name in initially}
             if self.adapted.beside:
-                at.decisions.append(
-                    f"{len(self.adapted.beside)} weights, frozen all along, have their adapters merged in"
-                )
+                merged = len(self.adapted.beside)
+                at.decisions.append(f"{merged} weights, frozen all along, have their adapters merged in")
             result = self._result(at, overfit.by_heart(self.data, curve.rows[-1]))
         compare({name: before[name] for name in proof}, proof)  # a checkpoint may not move what is frozen either
         named = {self.adapted.plain(name): digest for name, digest in proof.items()}

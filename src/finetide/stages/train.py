@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ from finetide.engine.specs import AverageSpec, Data, PhaseSpec, ProbeSpec, Setti
 from finetide.errors import IntegrityError, ProjectError
 from finetide.evaluation import label_issues
 from finetide.evaluation.align import align
-from finetide.files import canonical_json, sha256_bytes, sha256_file, tree_hashes, write_json
+from finetide.files import broken, canonical_json, seal, sha256_bytes, sha256_file, tree_hashes
 from finetide.layers.policies import Adapting, Named, Policy
 from finetide.layers.rules import Adapter, Rule
 from finetide.seeding import derive
@@ -61,7 +62,10 @@ def run(stage: Stage) -> None:
     start = start_folder(stage, window)
     checkpoints = Checkpoints(stage.root / ".finetide" / "checkpoints" / stage.model / _key(stage, params, start))
     finished = checkpoints.folder / "finished"
-    if not (finished / "complete.json").is_file():
+    damaged = broken(finished)
+    if damaged:
+        print(f"{finished} is not used: {damaged} is not what was written; training is done again", file=sys.stderr)
+    if damaged is not None:
         shutil.rmtree(finished, ignore_errors=True)
         settings = engine_settings(stage, params)
         labels = task.outcomes(rows)
@@ -88,7 +92,7 @@ def run(stage: Stage) -> None:
         _write(finished, task, built, result, window, start, data, at, lost)
         suspects.write(finished / "label_issues.json")
         shutil.copyfile(curve.path, finished / "curve.csv")
-        write_json(finished / "complete.json", {"complete": True})
+        seal(finished)
         checkpoints.clear()
     for name in OUTPUTS:
         _publish(finished / name, stage.out(name))

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from finetide.engine import checkpoint
-from finetide.engine.checkpoint import MARKER, Checkpoints
+from finetide.engine.checkpoint import Checkpoints
+from finetide.files import SEAL
 
 
 def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
@@ -19,7 +21,32 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert found[1] == {"n": 1}
     store.save(3, {"x": torch.zeros(2)}, {"n": 3})
     assert [path.name for path in sorted((tmp_path / "a").iterdir())] == [f"{3:09d}"]
-    assert (tmp_path / "a" / f"{3:09d}" / MARKER).is_file()
+    assert (tmp_path / "a" / f"{3:09d}" / SEAL).is_file()
+
+
+@pytest.mark.parametrize("file", ["tensors.safetensors", "state.json", SEAL])
+@pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
+def test_a_damaged_checkpoint_is_not_used_and_said_so(
+    file: str, how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Checkpoints(tmp_path / "a")
+    store.save(1, {"x": torch.ones(64)}, {"n": 1})
+    path = tmp_path / "a" / f"{1:09d}" / file
+    written = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    else:
+        half = len(written) // 2
+        flipped = written[:half] + bytes([written[half] ^ 1]) + written[half + 1 :]
+        path.write_bytes(written[:half] if how == "cut" else flipped)
+    assert store.load() is None
+    told = capsys.readouterr().err
+    if (file, how) == (SEAL, "gone"):  # as a kill leaves it: nothing to worry about
+        assert told == ""
+    else:
+        assert told == f"the checkpoint {path.parent} is not used: {file} is not what was written\n"
+    store.save(2, {"x": torch.zeros(2)}, {"n": 2})
+    assert store.load() is not None
 
 
 def test_checkpoints_of_other_trainings_are_cleared_but_one(tmp_path: Path) -> None:

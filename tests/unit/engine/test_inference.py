@@ -91,6 +91,31 @@ def test_other_weights_inputs_pooling_or_batches_have_other_keys(model: tuple[Bu
     assert keys(built, examples, 64) == 5
 
 
+@pytest.mark.parametrize("how", ["cut", "flipped", "empty"])
+def test_a_damaged_result_is_computed_again(
+    how: str, model: tuple[Built, Examples], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built, examples = model
+    first = embed(TASK, built, examples, batch_tokens=64, cache=tmp_path)
+    path = next(tmp_path.glob("*.npy"))
+    written = path.read_bytes()
+    changed = written[:200] + bytes([written[200] ^ 1]) + written[201:]
+    path.write_bytes({"cut": written[:-5], "flipped": changed, "empty": b""}[how])
+    assert embed(TASK, built, examples, batch_tokens=64, cache=tmp_path).tobytes() == first.tobytes()
+    assert path.read_bytes() == written
+    assert f"{path} is not used: it is not as it was written; features are computed again" in capsys.readouterr().err
+
+
+def test_what_cannot_be_kept_is_computed_each_time(
+    model: tuple[Built, Examples], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built, examples = model
+    (tmp_path / "cache").write_text("a file")
+    first = embed(TASK, built, examples, batch_tokens=64, cache=tmp_path / "cache")
+    assert first.tobytes() == embed(TASK, built, examples, batch_tokens=64, cache=None).tobytes()
+    assert f"features are not kept in {tmp_path / 'cache'}: File exists" in capsys.readouterr().err
+
+
 def test_the_least_used_results_leave_the_cache(
     model: tuple[Built, Examples], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,54 @@ def test_killed_and_resumed_it_ends_byte_equal(base: Path, tmp_path: Path, monke
 def test_a_second_time_nothing_runs(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(base, tmp_path / "kept")
     monkeypatch.setattr(prefix, "_fill", lambda *_: pytest.fail("filled again"))
+    _, _, found = prepare(base, tmp_path / "kept")
+    assert isinstance(found, prefix.Prefix)
+
+
+@pytest.mark.parametrize("file", ["train.bin", "meta.json"])
+@pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
+def test_what_was_damaged_is_made_again(
+    file: str, how: str, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(base, tmp_path / "kept")
+    path = next((tmp_path / "kept").rglob(file))
+    written = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(written[:-1] if how == "cut" else written[:-9] + bytes([written[-9] ^ 1]) + written[-8:])
+    capsys.readouterr()
+    _, _, found = prepare(base, tmp_path / "kept")
+    assert isinstance(found, prefix.Prefix)
+    assert path.read_bytes() == written
+    told = capsys.readouterr().err
+    assert told == f"{path.parent} is not used: {file} is not what was written; the prefix runs again\n"
+
+
+def test_a_folder_that_cannot_be_made_costs_time_and_nothing_else(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("a file")
+    _, _, found = prepare(base, tmp_path / "kept")
+    assert found == f"no frozen prefix is kept: {tmp_path / 'kept'}: File exists"
+    full = {"prefix_cache": tmp_path / "kept", "prefix_cache_gib": 1.0}
+    result, built, _ = run(base, tmp_path / "a", [spec(policy=LAST)], **full)
+    assert f"no frozen prefix is kept: {tmp_path / 'kept'}: File exists" in result.phases[0].decisions
+    _, plain, _ = run(base, tmp_path / "b", [spec(policy=LAST)])
+    assert weights(built) == weights(plain)
+
+
+def test_a_full_disk_is_met_before_anything_is_written(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A map of a file without its place on the disk would end the process by a signal."""
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(prefix.os, "posix_fallocate", full, raising=False)
+    _, _, found = prepare(base, tmp_path / "kept")
+    assert found == f"no frozen prefix is kept: {tmp_path / 'kept'}: No space left on device"
+    assert not list((tmp_path / "kept").iterdir())
+    monkeypatch.delattr(prefix.os, "posix_fallocate")
     _, _, found = prepare(base, tmp_path / "kept")
     assert isinstance(found, prefix.Prefix)
 

@@ -262,6 +262,27 @@ train.run(Stage.open(Path(sys.argv[1]), "train", "tickets"))
     assert other.outputs() == project.outputs()
 
 
+@pytest.mark.parametrize("how", ["cut", "gone", "more"])
+def test_a_finished_training_that_was_damaged_is_done_again(
+    how: str, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.run()
+    before = project.outputs()
+    path = next(project.root.rglob("finished/model/model.safetensors"))
+    if how == "gone":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:-7])
+    else:
+        path = path.with_name("stray")
+        path.write_text("")
+    capsys.readouterr()
+    project.run()
+    assert project.outputs() == before
+    told = capsys.readouterr().err
+    assert f"finished is not used: model/{path.name} is not what was written; training is done again" in told
+
+
 def test_a_finished_training_is_brought_back_without_training(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
