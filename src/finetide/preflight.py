@@ -130,6 +130,7 @@ def _layers(root: Path, name: str, params: AnyParams) -> str:
     """The rules against the real model's parameters: the one check here that loads torch."""
     from finetide import tasks
     from finetide.config.train import Auto
+    from finetide.engine.auto import check_budget
     from finetide.layers.course import course
     from finetide.stages.train import layer_policy, model_settings
 
@@ -144,6 +145,7 @@ def _layers(root: Path, name: str, params: AnyParams) -> str:
         built = plain if phase.kind == "tune" else task.objective(phase.objective).wrap(plain, seed=params.seed)
         where = f"{PARAMS_FILE}: models.{name}.train.phases[{place}].layers"
         if isinstance(phase.layers, Auto):
+            check_budget(built.module, phase.layers.auto, f"{where}.auto")
             said.append(f"phase {place + 1} finds its layers in {phase.layers.auto} steps")
             continue
         planned = course(layer_policy(phase.layers), built.module, 1000, where=where).first

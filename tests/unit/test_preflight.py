@@ -10,6 +10,7 @@ import pytest
 
 from finetide.preflight import Mark, Result, examine
 from support.messages import rows, write_csv
+from support.micro import micro_base
 from support.project import MODEL, edit_params, micro_project
 
 
@@ -43,6 +44,24 @@ def test_a_layer_rule_that_covers_nothing_is_found_before_training(root: Path) -
     said = found[f"{MODEL}: layers"]
     assert f"params.yaml: models.{MODEL}.train.phases[1].layers[0].match: matches no parameter" in said
     assert "near: encoder" in said
+
+
+def test_layers_that_cannot_be_found_are_told_before_training(root: Path, tmp_path: Path) -> None:
+    def few(params: Any) -> None:
+        params["train"]["phases"][1]["layers"] = {"auto": 39}
+
+    where = f"params.yaml: models.{MODEL}.train.phases[1].layers.auto"
+    assert changed(root, few) == {
+        f"{MODEL}: layers": f"{where}: auto needs a stack of blocks, and this model has none (found 39)\n"
+        "  fix: write full"
+    }
+    micro_base(tmp_path / "micro-base", layers=2)
+    two = micro_project(tmp_path, [write_csv(tmp_path / "shop.csv", rows(60, "shop", 1))])
+    assert changed(two, few) == {
+        f"{MODEL}: layers": f"{where}: 4 candidates are told apart by 5 steps each, and the better half by as many "
+        "again (found 39)\n  fix: at least 40"
+    }
+    assert changed(two, lambda params: params["train"]["phases"][1].update(layers={"auto": 40})) == {}
 
 
 def test_all_that_is_wrong_is_said_at_once(root: Path) -> None:

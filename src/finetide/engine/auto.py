@@ -49,15 +49,8 @@ class Candidate:
 
 
 def candidates(module: nn.Module, hardest: int) -> list[Candidate]:
-    """From shallow to deep. Args: hardest: the block with the largest relative gradient.
-
-    Raises: ConfigError: the model has no stack of blocks.
-    """
+    """From shallow to deep. Args: hardest: the block with the largest relative gradient."""
     count = len(read(module).blocks)
-    if not count:
-        raise ConfigError(
-            "auto needs a stack of blocks, and this model has none", where="train.phases[].layers", fix="write full"
-        )
     depths = sorted({1, 2, math.ceil(count / 2)} & set(range(1, count)))
     surgical = (
         Rule(match=r"^head\.", said="head", lr=1.0),
@@ -70,6 +63,25 @@ def candidates(module: nn.Module, hardest: int) -> list[Candidate]:
         Candidate("lora", Adapting(Adapter("lora", 8, 16.0, 0.0), "linear"), LORA_RATE),
         Candidate("full", Named("full")),
     ]
+
+
+def check_budget(module: nn.Module, budget: int, where: str, found: str | None = None) -> None:
+    """Raises: ConfigError: the model has no stack of blocks, or too few steps for all that the data may ask for.
+
+    Args: found: the value as the person wrote it; None: the budget.
+    """
+    if not read(module).blocks:
+        raise ConfigError(
+            "auto needs a stack of blocks, and this model has none", where=where, found=found or budget,
+            fix="write full",
+        )  # fmt: skip
+    count = len(candidates(module, 0))  # with a block to be tuned alone, if there is more than one
+    least = 2 * MIN_STEPS * count
+    if budget < least:
+        raise ConfigError(
+            f"{count} candidates are told apart by {MIN_STEPS} steps each, and the better half by as many again",
+            where=where, found=found or budget, fix=f"at least {least}",
+        )  # fmt: skip
 
 
 def pulls(task: Task, built: Built, data: Data, settings: Settings) -> list[float]:
@@ -125,16 +137,11 @@ def arbitrate(
 
     Raises: ConfigError: the budget is too small to tell anything.
     """
+    check_budget(built.module, budget, f"params.yaml: train.phases[{index}].layers.auto")
     start = {name: value.detach().cpu().clone() for name, value in built.module.state_dict().items()}
     pulled = pulls(task, built, data, settings)
     running = candidates(built.module, max(range(len(pulled)), key=pulled.__getitem__, default=0))
     first = budget // 2 // len(running)
-    if first < MIN_STEPS:
-        raise ConfigError(
-            f"{len(running)} candidates need at least {2 * MIN_STEPS * len(running)} steps to be told apart",
-            where=f"params.yaml: train.phases[{index}].layers.auto",
-            found=budget,
-        )
     rows, held = len(data.train.rows()), len(data.validation.rows())
     each = f", {rows / len(built.settings.labels):.0f} a label" if task.one_label else ""
     before = evaluate(task, built, data.validation, settings)

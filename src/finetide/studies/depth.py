@@ -9,10 +9,9 @@ from typing import Literal
 from finetide.config.adapters import AdapterPolicy
 from finetide.config.train import Auto, LayerPolicy, LearnParams, TunePhase
 from finetide.contracts.study import FinishedRun, Method, Shallower, Study, StudyResult
-from finetide.engine.auto import LORA_RATE, MIN_STEPS, candidates
+from finetide.engine.auto import LORA_RATE, check_budget
 from finetide.errors import ConfigError
 from finetide.layers.course import course
-from finetide.layers.structure import read
 from finetide.report.words import count, percent
 from finetide.seeding import derive
 from finetide.stages.train import layer_policy, model_settings
@@ -107,11 +106,8 @@ def _check(bench: Bench, policies: Mapping[str, LayerPolicy]) -> None:
     for name, layers in policies.items():
         if not isinstance(layers, Auto):
             course(layer_policy(layers), module, STEPS, where=OPTION)
-            continue
-        # The data may add one candidate more.
-        least = 2 * MIN_STEPS * len(candidates(module, len(read(module).blocks) - 1))
-        if layers.auto < least:
-            raise ConfigError("are too few steps to tell anything", where=OPTION, found=name, fix=f"at least {least}")
+        else:
+            check_budget(module, layers.auto, OPTION, name)
 
 
 def _last_tune(params: LearnParams) -> int:

@@ -148,8 +148,9 @@ def test_a_rate_at_which_every_short_run_diverges_leaves_the_head(base: Path) ->
 
 def test_a_budget_that_tells_nothing_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, {})
-    with pytest.raises(ConfigError, match="5 candidates need at least 50 steps to be told apart") as told:
+    with pytest.raises(ConfigError, match="5 candidates are told apart by 5 steps each, and the better half") as told:
         arbitrate(base, 49)
+    assert told.value.fix == "at least 50"
     assert "params.yaml: train.phases[1].layers.auto" in str(told.value)
 
 

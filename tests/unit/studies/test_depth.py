@@ -190,7 +190,11 @@ def test_many_lines_have_a_legend_of_several_rows_and_each_a_look_of_its_own() -
     [
         ("last:99", "--policies.last: the model has 2 blocks (found 99)\n  fix: at most 2; or full"),
         ("lora:99", "--policies.lora.rank: "),
-        ("auto:19", "--policies: are too few steps to tell anything (found 'auto:19')\n  fix: at least 30"),
+        (
+            "auto:39",
+            "--policies: 4 candidates are told apart by 5 steps each, and the better half by as many again "
+            "(found 'auto:39')\n  fix: at least 40",
+        ),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused_before_anything_is_trained(
