@@ -13,18 +13,11 @@ from accelerate import Accelerator
 from torch import nn
 
 from finetide.engine import batches, checkpoint, overfit, packed, prefix, remembered, schedule
+from finetide.engine.dropout import quick
 from finetide.engine.inference import Around, nowhere, predict
 from finetide.engine.precision import choose, choose_device
 from finetide.engine.progress import Curve, Progress
-from finetide.engine.specs import (
-    Data,
-    PhaseResult,
-    Score,
-    Settings,
-    TuneSpec,
-    evaluation_steps,
-    steps_per_epoch,
-)
+from finetide.engine.specs import Data, PhaseResult, Score, Settings, TuneSpec, evaluation_steps, steps_per_epoch
 from finetide.engine.tables import Tables
 from finetide.errors import DivergedError, MachineError
 from finetide.layers import lora
@@ -125,7 +118,7 @@ class Tuner:
         best: State = {}
         if resumed is not None:
             at, best = self._restore(*resumed, store.initial)
-        with self.adapted, frozen(self.module, self.course.plan.frozen) as held:
+        with self.adapted, quick(self.module), frozen(self.module, self.course.plan.frozen) as held:
             lines = self._keep_prefix(held.proof)
             if resumed is None:
                 torch.manual_seed(derive(self.settings.seed, "dropout", self.index))
@@ -219,7 +212,7 @@ class Tuner:
                 found=self.spec.learning_rate,
                 fix="lower the learning rate",
             )
-        self.accelerator.clip_grad_norm_(self._parameters(), self.spec.max_gradient_norm)
+        nn.utils.clip_grad_norm_(self._parameters(), self.spec.max_gradient_norm, foreach=True)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.tables.give()
