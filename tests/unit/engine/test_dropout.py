@@ -68,8 +68,10 @@ def test_a_model_is_quick_while_it_trains_and_plain_afterwards() -> None:
 
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.1), nn.Sequential(nn.Dropout(0.2)), Own(0.3), nn.Dropout2d(0.1))
     before = [type(part) for part in model.modules()]
-    with pytest.raises(KeyError), quick(model):
+    with quick(model):
         inside = [type(part) for part in model.modules()]
-        raise KeyError
     assert [type(part) for part in model.modules()] == before
     assert [one is QuickDropout for one in inside] == [one is nn.Dropout for one in before]
+    with pytest.raises(KeyError), quick(model):
+        raise KeyError
+    assert [type(part) for part in model.modules()] == before
