@@ -45,6 +45,13 @@ class FinetideError(Exception):
         seen = f" (found {found!r})" if found is not None else ""
         super().__init__(f"{place}{what}{seen}" + (f"\n  fix: {fix}" if fix else ""))
 
+    def of_model(self, model: str) -> FinetideError:
+        """The same, with the file and the model before a setting that stands there without them, ``train.…``."""
+        if self.where is None or not self.where.startswith("train."):
+            return self
+        where = f"params.yaml: models.{model}.{self.where}"
+        return type(self)(self.what, where=where, found=self.found, fix=self.fix)
+
 
 class InputError(FinetideError):
     exit_code = 2

@@ -9,8 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from finetide.errors import InputError, MachineError, number_in, of_system
+from finetide.errors import ConfigError, InputError, MachineError, number_in, of_system
 from finetide.files import naming
+
+
+def test_a_setting_that_the_engine_names_gets_its_file_and_its_model() -> None:
+    error = ConfigError("is too high", where="train.phases[1].learning_rate", found=9, fix="lower it")
+    named = error.of_model("mail")
+    assert type(named) is ConfigError
+    assert str(named) == (
+        "params.yaml: models.mail.train.phases[1].learning_rate: is too high (found 9)\n  fix: lower it"
+    )
+    assert named.of_model("mail") is named
+    for where in (None, "training", "params.yaml: models.mail.train.dropout"):
+        other = InputError("is wrong", where=where)
+        assert other.of_model("mail") is other
 
 
 @pytest.mark.parametrize(

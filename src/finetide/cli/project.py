@@ -94,7 +94,7 @@ def _known(error: BaseException, root: Path, stage: str, model: str) -> Finetide
     from finetide.config.graph import stage_files
 
     if isinstance(error, FinetideError):
-        return error
+        return error.of_model(model)
     folders = sorted({path.parent.as_posix() for path in stage_files(root, stage, model).outs.values()})
     return of_system(error, where=f"stage {stage}@{model}, which writes to {', '.join(folders)} and .finetide")
 

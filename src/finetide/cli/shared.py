@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
 import click
 
-from finetide.errors import InputError, ProjectError
+from finetide.errors import FinetideError, InputError, ProjectError
 
 PARAMS_FILE = "params.yaml"
 
@@ -48,6 +49,18 @@ def choose_models(root: Path, model: str | None) -> list[str]:
     if model not in names:
         raise InputError("unknown model", where=PARAMS_FILE, found=model, fix=f"models there: {one_of(model, names)}")
     return [model]
+
+
+@contextmanager
+def of_model(model: str) -> Iterator[None]:
+    """Errors about a setting get the file and the model before it."""
+    try:
+        yield
+    except FinetideError as error:
+        named = error.of_model(model)
+        if named is error:
+            raise
+        raise named from error
 
 
 def note(line: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finetide.cli.shared import ExampleCommand, choose_models, find_project
+from finetide.cli.shared import ExampleCommand, choose_models, find_project, of_model
 
 if TYPE_CHECKING:
     from finetide.contracts.study import Study
@@ -34,7 +34,8 @@ def curve(model: str, shares: str, seeds: int) -> None:
     from finetide.studies.bench import open_bench
     from finetide.studies.curve import measure
 
-    _show(root, measure(open_bench(root, model), wanted, seeds))
+    with of_model(model):
+        _show(root, measure(open_bench(root, model), wanted, seeds))
 
 
 @click.command(cls=ExampleCommand, epilog="finetide compare tickets\nfinetide compare tickets --seeds 3")
@@ -48,7 +49,8 @@ def compare(model: str, seeds: int) -> None:
     from finetide.studies.bench import open_bench
     from finetide.studies.compare import measure
 
-    _show(root, measure(open_bench(root, model, with_champion=True), seeds))
+    with of_model(model):
+        _show(root, measure(open_bench(root, model, with_champion=True), seeds))
 
 
 @click.command(cls=ExampleCommand, epilog="finetide seeds tickets\nfinetide seeds tickets --seeds 3")
@@ -65,7 +67,8 @@ def seeds(model: str, seeds: int) -> None:
     from finetide.studies.bench import open_bench
     from finetide.studies.seeds import measure
 
-    _show(root, measure(open_bench(root, model), seeds))
+    with of_model(model):
+        _show(root, measure(open_bench(root, model), seeds))
 
 
 @click.command(
@@ -96,7 +99,8 @@ def layers(model: str, policies: str, shares: str, seeds: int) -> None:
     from finetide.studies.bench import open_bench
     from finetide.studies.depth import measure
 
-    _show(root, measure(open_bench(root, model), tried, wanted, seeds))
+    with of_model(model):
+        _show(root, measure(open_bench(root, model), tried, wanted, seeds))
 
 
 @click.command(
@@ -120,8 +124,9 @@ def tune(model: str, trials: int, minutes: float | None, dry_run: bool) -> None:
     from finetide.studies.search import changes, search
     from finetide.studies.show import lines_of
 
-    bench = open_bench(root, model)
-    found = search(bench, trials, minutes)
+    with of_model(model):
+        bench = open_bench(root, model)
+        found = search(bench, trials, minutes)
     for line in lines_of(search_page.sheet(found)):
         click.echo(line)
     written = search_page.write(found, root / "studies" / model)
@@ -154,7 +159,8 @@ def rate(model: str, steps: int) -> None:
     from finetide.studies.search import rate_test
     from finetide.studies.show import lines_of, write_sheet
 
-    shown = search_page.rate_sheet(model, *rate_test(open_bench(root, model), steps))
+    with of_model(model):
+        shown = search_page.rate_sheet(model, *rate_test(open_bench(root, model), steps))
     for line in lines_of(shown):
         click.echo(line)
     written = write_sheet(shown, root / "studies" / model, "rate")

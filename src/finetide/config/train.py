@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Annotated, Any, Literal, Self
 
@@ -42,7 +43,7 @@ class LayerRule(Section):
         pattern=BLOCKS_PATTERN,
         description='instead of match: blocks by number from below, in quotes: "0-3", "5", or "-2--1", the last two',
     )
-    lr: NotNegative | Literal["frozen"] = Field(description="multiplier of the phase's learning rate, or frozen")
+    lr: Positive | Literal["frozen"] = Field(description="multiplier of the phase's learning rate, or frozen")
     weight_decay: NotNegative | None = Field(None, description="of AdamW for this rule; left out: the phase's")
     lora: AdapterOfRule | None = Field(
         None, description="what the rule takes is frozen, and such adapters learn beside its linear layers"
@@ -78,9 +79,13 @@ class LayerRule(Section):
     def _is_a_pattern(cls, value: str | None) -> str | None:
         return None if value is None else a_pattern(value)
 
-    @field_validator("lr")
+    @field_validator("lr", mode="before")
     @classmethod
-    def _not_zero(cls, value: float | str) -> float | str:
+    def _a_rate(cls, value: object) -> object:
+        if value == "frozen":
+            return value
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise ValueError("must be a number above 0, or frozen")
         if value == 0:
             raise ValueError("0 is not frozen: the optimizer would still decay it; write lr: frozen")
         return value
@@ -333,6 +338,8 @@ class LearnParams(Section):
         if not set(kinds) & set(LABELLED_KINDS):
             raise ValueError("none of the phases learns the labels; add one of kind probe or tune")
         for place, phase in enumerate(phases):
+            if phase.kind == "adapt" and not set(kinds[place:]) & set(LABELLED_KINDS):
+                raise ValueError(f"phase {place + 1} adapts, and no phase after it learns from that; move it up")
             if isinstance(phase, SoupPhase) and (phase.of > place or kinds[phase.of - 1] != "tune"):
                 raise ValueError(f"phase {place + 1} is a soup of phase {phase.of}; name a tune phase before it")
             if not isinstance(phase, AveragePhase):

@@ -137,7 +137,7 @@ def arbitrate(
 
     Raises: ConfigError: the budget is too small to tell anything.
     """
-    check_budget(built.module, budget, f"params.yaml: train.phases[{index}].layers.auto")
+    check_budget(built.module, budget, f"train.phases[{index}].layers.auto")
     start = {name: value.detach().cpu().clone() for name, value in built.module.state_dict().items()}
     pulled = pulls(task, built, data, settings)
     running = candidates(built.module, max(range(len(pulled)), key=pulled.__getitem__, default=0))

@@ -110,7 +110,7 @@ def _over(
             except torch.OutOfMemoryError as error:
                 if len(index) == 1:
                     raise MachineError(
-                        "out of memory with one row", where="params.yaml: train.max_length",
+                        "out of memory with one row", where="train.max_length",
                         found=int(examples.lengths[index[0]]), fix="lower it, or choose a smaller base",
                     ) from error  # fmt: skip
                 waiting += [index[len(index) // 2 :], index[: len(index) // 2]]

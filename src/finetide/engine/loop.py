@@ -281,7 +281,7 @@ def _adapt(
     found = data.inputs[spec.rows or ""]
     if not all(len(examples.ids) for examples in found):
         raise DataError(
-            "there are no such rows to adapt to", where=f"params.yaml: train.phases[{index}].rows", found=spec.rows,
+            "there are no such rows to adapt to", where=f"train.phases[{index}].rows", found=spec.rows,
             fix="write rows: all, or leave the phase out until there are",
         )  # fmt: skip
     objective = task.objective(spec.objective)

@@ -90,7 +90,7 @@ class Tuner:
         self.module = built.module.to(self.device)
         self.per_epoch = steps_per_epoch(len(data.train.ids), settings.batch_rows)
         self.total = spec.total_steps(self.per_epoch)
-        where = f"params.yaml: train.phases[{index}].layers"
+        where = f"train.phases[{index}].layers"
         self.course = course(spec.policy, self.module, self.total, where=where)
         self.adapted = lora.attach(self.module, self.course.plan, seed=derive(settings.seed, "adapters", index))
         self.course.adopt(self.adapted.plan)
@@ -210,7 +210,7 @@ class Tuner:
                 f"the training loss is no finite number any more at step {at.step + 1}",
                 where=f"train.phases[{self.index}].learning_rate",
                 found=self.spec.learning_rate,
-                fix="lower the learning rate",
+                fix="lower it; `finetide rate MODEL` shows where the loss falls fastest",
             )
         nn.utils.clip_grad_norm_(self._parameters(), self.spec.max_gradient_norm, foreach=True)
         self.optimizer.step()
@@ -241,7 +241,7 @@ class Tuner:
                     torch.cuda.empty_cache()
                 if tokens <= longest:
                     raise MachineError(
-                        "out of memory with one row at a time", where="params.yaml: train.max_length", found=longest,
+                        "out of memory with one row at a time", where="train.max_length", found=longest,
                         fix="lower it, freeze more layers, or choose a smaller base",
                     ) from error  # fmt: skip
                 at.batch_tokens = max(longest, tokens // 2)

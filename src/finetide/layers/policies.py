@@ -20,6 +20,8 @@ from finetide.layers import targets
 from finetide.layers.rules import FROZEN, Adapter, Plan, Rule, check_rank, plan
 from finetide.layers.structure import Structure, block_range, read
 
+# Below it float32 has no full number any more: nothing would move.
+LOWEST = 1e-38
 _BIAS = re.compile(r"(^|\.|_)bias$")
 
 
@@ -117,6 +119,11 @@ def _rules(policy: Named, structure: Structure, where: str) -> list[Rule]:
     if policy.name != "layerwise_decay":
         raise ValueError(f"{policy.name} is no fixed policy")
     factor = float(policy.value or 0)
+    if factor ** (count + 1) < LOWEST:
+        raise ConfigError(
+            f"leaves the lowest of {count} blocks a rate of nothing", where=f"{where}.layerwise_decay",
+            found=policy.value, fix="raise it, or write last: N",
+        )  # fmt: skip
     layers = [
         Rule(said=f"block {index}", names=structure.blocks[index], lr=factor ** (count - index))
         for index in reversed(range(count))

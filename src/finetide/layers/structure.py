@@ -128,6 +128,8 @@ def block_range(text: str, count: int) -> Sequence[int]:
     first = int(match[1])
     last = int(match[2]) if match[2] is not None else first
     first, last = (index + count if index < 0 else index for index in (first, last))
+    if 0 <= last < first < count:
+        raise ValueError(f"is the wrong way round; write {last}-{first}")
     if not 0 <= first <= last < count:
         raise ValueError(f"names blocks that are not there: the model has {count} blocks, 0 to {count - 1}")
     return range(first, last + 1)

@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from finetide.errors import ConfigError
 
-WHERE = "params.yaml: train.tokens"
+WHERE = "train.tokens"
 
 
 def add(tokenizer: Tokenizer, encoder: Any, words: Sequence[str], *, known: bool) -> bool:

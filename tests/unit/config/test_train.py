@@ -92,6 +92,11 @@ def test_each_way_to_write_a_policy(written: Any, meant: Any) -> None:
         ),
         ([{"match": "a", "lr": "frozen", "lora": LORA}], "layers[0]: an adapter that is frozen learns nothing"),
         ([{"match": "a", "lr": 1.0, "lora": {"rank": 8, "alpha": 1.0}}], "layers[0].lora.dropout: is missing"),
+        *(
+            ([{"match": "a", "lr": wrong}], f"layers[0].lr: must be a number above 0, or frozen (found {shown})")
+            for wrong, shown in ((-1, "-1"), ("Frozen", "'Frozen'"), (float("inf"), "inf"), (True, "true"))
+        ),
+        ([{"match": "a", "lr": 0.0}], "layers[0].lr: 0 is not frozen: the optimizer would still decay it"),
         ([{"blocks": "top", "lr": 1.0}], "layers[0].blocks: must be blocks by number, from 0 at the bottom, in quotes"),
     ],
     ids=str,
@@ -100,6 +105,7 @@ def test_what_is_no_policy(written: Any, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         params(written)
     assert said in str(caught.value)
+    assert "problems" not in str(caught.value) or "is missing" in str(caught.value)
 
 
 PROBE = {"kind": "probe", "l2": [0.01], "max_iterations": 50}
@@ -149,6 +155,8 @@ def test_phases_as_the_engine_is_told() -> None:
         (["adapt"], "train.phases: none of the phases learns the labels; add one of kind probe or tune"),
         (["probe", average(1, 2)], "phase 2 averages phases 1 and 2; name two different ones before it"),
         (["probe", "tune", average(1, 1)], "phase 3 averages phases 1 and 1; name two different ones before it"),
+        (["probe", "adapt"], "phase 2 adapts, and no phase after it learns from that; move it up"),
+        (["probe", "tune", "adapt", average(1, 2)], "phase 3 adapts, and no phase after it learns from that"),
         (["adapt", "probe", average(1, 2)], "phase 3 averages an adapt phase, which has learned no labels"),
         (["probe", "tune", average(1, 2, 1.0)], "phases[2].shares[0]: must be less than 1 (found 1.0)"),
         (["probe", {"kind": "stew"}], "train.phases[1]"),

@@ -151,7 +151,7 @@ def test_a_budget_that_tells_nothing_is_refused(base: Path, monkeypatch: pytest.
     with pytest.raises(ConfigError, match="5 candidates are told apart by 5 steps each, and the better half") as told:
         arbitrate(base, 49)
     assert told.value.fix == "at least 50"
-    assert "params.yaml: train.phases[1].layers.auto" in str(told.value)
+    assert told.value.where == "train.phases[1].layers.auto"
 
 
 def test_it_runs_for_real_and_leaves_no_trace_beside_its_choice(base: Path, tmp_path: Path) -> None:

@@ -58,6 +58,15 @@ def test_layerwise_decay_slows_each_block_down() -> None:
     assert rates["encoder.embeddings.word_embeddings.weight"] == 0.0625
 
 
+def test_a_decay_that_leaves_no_rate_is_refused_by_its_own_name() -> None:
+    with pytest.raises(ConfigError) as told:
+        resolve(Named("layerwise_decay", 1e-10), model("Bert"), where=WHERE)
+    assert str(told.value) == (
+        f"{WHERE}.layerwise_decay: leaves the lowest of 3 blocks a rate of nothing (found 1e-10)\n"
+        "  fix: raise it, or write last: N"
+    )
+
+
 def test_more_blocks_than_there_are() -> None:
     said = r"layers.last: the model has 3 blocks \(found 4\)\n  fix: at most 3; or full"
     with pytest.raises(ConfigError, match=said):

@@ -96,8 +96,11 @@ def test_a_model_whose_blocks_share_their_weights_has_none() -> None:
 
 def test_ranges_of_blocks() -> None:
     assert [list(block_range(text, 6)) for text in ("0-3", "5", "-2--1", "-1")] == [[0, 1, 2, 3], [5], [4, 5], [5]]
-    for text in ("6", "3-1", "-7", "2-9"):
+    for text in ("6", "7-1", "-7", "2-9"):
         with pytest.raises(ValueError, match="names blocks that are not there: the model has 6 blocks, 0 to 5"):
+            block_range(text, 6)
+    for text in ("3-1", "-1-1", "-1--5"):
+        with pytest.raises(ValueError, match=r"is the wrong way round; write 1-[35]"):
             block_range(text, 6)
     with pytest.raises(ValueError, match="is no range of blocks; write 0-3, 5, or -2--1"):
         block_range("top", 6)
