@@ -233,7 +233,7 @@ CAUSES = [
     refused("layer rule", "a rate of 0 for frozen", setting("train.phases.1.layers.0.lr", 0.0),
             f"{M}.train.phases[1].layers[0].lr", "lr: frozen"),
     refused("layer rule", "a word for a rate", setting("train.phases.1.layers.0.lr", "frozn"),
-            f"{M}.train.phases[1].layers[0].lr", "'frozen'", "found 'frozn'"),
+            f"{M}.train.phases[1].layers[0].lr", "must be a number above 0, or frozen", "found 'frozn'"),
     # The base.
     refused("base", "a hash that is none", setting("base.sha256", "latest"), f"{M}.base.sha256",
             "64 hexadecimal digits", "found 'latest'"),
