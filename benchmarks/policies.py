@@ -58,7 +58,7 @@ SETS: dict[str, dict[str, tuple[str, int]]] = {
     },
     "medical_abstracts": {"reference": ("medical_abstracts/medical_abstracts_test.csv", 1000)},
 }
-PROBE = {"kind": "probe", "l2": [0.001, 0.003, 0.01, 0.03, 0.1], "max_iterations": 200}
+PROBE = {"kind": "probe", "l2": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0], "max_iterations": 200}
 LORA = {"lora": {"rank": 8, "alpha": 16.0, "dropout": 0.0, "targets": "linear"}}
 # Steps of arbitration: an epoch for each of the three that reach its second round.
 AUTO = {"auto": 192}

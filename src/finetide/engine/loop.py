@@ -263,13 +263,21 @@ def _probe(
     parameters = sum(parameter.numel() for parameter in built.module.parameters())
     trainable = sum(parameter.numel() for parameter in head.parameters())
     decisions = (
-        f"l2 {found.l2:g} of {', '.join(f'{value:g}' for value in spec.strengths)} is best on validation",
+        f"l2 {found.l2:g} of {', '.join(f'{value:g}' for value in spec.strengths)} is best on validation"
+        + _at_an_end(found.l2, spec.strengths),
         f"L-BFGS took {found.iterations} iterations",
     )
     result = PhaseResult(
         "probe", found.iterations, 0.0, 0, trainable, parameters - trainable, measured.score, decisions
     )
     return result, _snapshot(built), found
+
+
+def _at_an_end(l2: float, strengths: Sequence[float]) -> str:
+    """What to try next when the best strength is the largest or the smallest of several."""
+    if len(set(strengths)) > 1 and l2 in (max(strengths), min(strengths)):
+        return f"; none {'larger' if l2 == max(strengths) else 'smaller'} was tried"
+    return ""
 
 
 def _adapt(

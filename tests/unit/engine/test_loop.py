@@ -12,7 +12,7 @@ import torch
 from finetide import tasks
 from finetide.engine import overfit, tune
 from finetide.engine.checkpoint import Checkpoints
-from finetide.engine.loop import Result, train
+from finetide.engine.loop import Result, _at_an_end, train
 from finetide.engine.progress import Curve
 from finetide.engine.specs import Data, PhaseSpec, ProbeSpec, Score, Settings, TuneSpec
 from finetide.errors import ConfigError, DataError
@@ -337,3 +337,9 @@ def test_gradual_leaves_a_block_as_it_is_until_its_step(deep: Path, tmp_path: Pa
     assert seen[5] == seen[9] == {"2"}
     assert seen[10] == seen[14] == {"1", "2"}
     assert seen[15] == {"0", "1", "2"}
+
+
+def test_a_strength_at_an_end_of_those_tried_is_said() -> None:
+    assert _at_an_end(0.1, (0.01, 0.1)) == "; none larger was tried"
+    assert _at_an_end(0.01, (0.1, 0.01, 1.0)) == "; none smaller was tried"
+    assert _at_an_end(0.1, (0.01, 0.1, 1.0)) == _at_an_end(0.1, (0.1,)) == _at_an_end(0.1, (0.1, 0.1)) == ""
