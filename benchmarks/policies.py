@@ -212,11 +212,20 @@ def page() -> str:
                 f"| {found[0]['trainable']:,} |"
             )
         text += on_validation(cells)
+        before = [method for method, found in cells.items() if any(map(weaker, found))]
+        if before:
+            text += ["", f"Of probes that tried l2 up to 0.1 only: {', '.join(before)}; not run anew yet."]
         said = [line for one in cells.get("auto", []) for line in one["decisions"]
                 if line.endswith("is chosen") or line.startswith("auto: head;")]  # fmt: skip
         if said:
             text += ["", f"What `auto` said, seed by seed: {'; '.join(line.removeprefix('auto: ') for line in said)}."]
     return "\n".join([*text, ""])
+
+
+def weaker(line: dict[str, Any]) -> bool:
+    """Whether the run's probe tried other strengths than `PROBE` does now."""
+    tried = f" of {', '.join(f'{value:g}' for value in PROBE['l2'])} is best"
+    return any(said.startswith("l2 ") and tried not in said for said in line["decisions"])
 
 
 def on_validation(cells: dict[str, list[dict[str, Any]]]) -> list[str]:
