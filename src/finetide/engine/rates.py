@@ -44,6 +44,14 @@ class _Rising(Tuner):
         return self.low * math.pow(self.high / self.low, share) / self.spec.learning_rate
 
 
+def check_steps(steps: int) -> None:
+    """Raises: ConfigError: fewer than tell anything."""
+    if steps < FEWEST:
+        raise ConfigError(
+            f"a rate test needs at least {FEWEST} steps", where="--steps", found=steps, fix=f"--steps {FEWEST}, or more"
+        )
+
+
 def find(
     task: Task, built: Built, data: Data, spec: TuneSpec, settings: Settings, index: int, phases: int,
     *, low: float = 1e-6, high: float = 1e-1, steps: int = 100,
@@ -54,8 +62,7 @@ def find(
 
     Raises: ConfigError: fewer steps than tell anything.
     """
-    if steps < FEWEST:
-        raise ConfigError(f"a rate test needs at least {FEWEST} steps", where="--steps", found=steps)
+    check_steps(steps)
     before = {name: value.detach().cpu().clone() for name, value in built.module.state_dict().items()}
     quiet = replace(settings, prefix_cache=None)
     rising = replace(spec, epochs=None, steps=steps)

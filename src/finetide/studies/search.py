@@ -23,7 +23,7 @@ from finetide.contracts.search import Search, Tried
 from finetide.engine.checkpoint import Unsaved
 from finetide.engine.loop import train
 from finetide.engine.progress import Unwritten
-from finetide.engine.rates import RateTest, find
+from finetide.engine.rates import RateTest, check_steps, find
 from finetide.engine.specs import CurveRow, Data, PhaseSpec, ProbeSpec, TuneSpec
 from finetide.errors import ConfigError, FinetideError
 from finetide.files import canonical_json, sha256_bytes
@@ -323,6 +323,7 @@ def rate_test(bench: Bench, steps: int) -> tuple[RateTest, float, int]:
 
     Returns: the test, the phase's present rate, its number from 1.
     """
+    check_steps(steps)
     task = bench.task
     specs = phase_specs(bench.params)
     space = _space(bench, task, specs)

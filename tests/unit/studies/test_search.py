@@ -19,7 +19,7 @@ from finetide.errors import ConfigError
 from finetide.layers.policies import Named
 from finetide.studies import search_page
 from finetide.studies.bench import Bench, open_bench
-from finetide.studies.search import changes, search, sentence
+from finetide.studies.search import changes, rate_test, search, sentence
 from support.studies import MODEL, PROBE, TUNE, Project
 
 
@@ -107,6 +107,15 @@ def test_a_rate_that_breaks_the_weights_is_a_failed_trial(project: Project) -> N
     failed = [one for one in found.trials if one.state == "failed"]
     assert failed
     assert {one.said for one in failed} == {"the training loss is no finite number any more at step 3"}
+
+
+def test_a_rate_test_of_too_few_steps_is_refused_before_anything_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetide.studies.search.build", lambda *_: pytest.fail("built"))
+    with pytest.raises(ConfigError) as told:
+        rate_test(bench(project), 19)
+    assert str(told.value) == "--steps: a rate test needs at least 20 steps (found 19)\n  fix: --steps 20, or more"
 
 
 def test_no_trial_begins_after_the_minutes(project: Project) -> None:
