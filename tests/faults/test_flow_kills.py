@@ -46,7 +46,7 @@ def test_a_trial_sees_what_is_wrong(made: tuple[Machine, Known]) -> None:
     up, known = made
     other = replace(known.ending, champion="0" * 64, events=known.ending.events[:-1])
     found = run_trial(up, harness.Fault(0, "stage", 3.0), replace(known, ending=other))
-    assert [line.split()[0] for line in found.wrong] == ["in", "champion", "events"]
+    assert [line.split()[0] for line in found.wrong] == ["in", "champion", "events"], found
 
 
 def test_the_plan_has_200_kills_and_20_of_each_other_kind() -> None:

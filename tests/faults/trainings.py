@@ -29,7 +29,7 @@ DORA = replace(LORA, policy=Adapting(Adapter("dora", 4, 8.0, 0.1), "linear"))
 GRADUAL = spec(policy=Named("gradual", 0.6), epochs=3)
 PROGRESSIVE = spec(policy=Named("progressive", 0.99), epochs=3, patience=99)
 ADAPT = spec(objective="masked-language", rows="all", epochs=2, policy=Named("full"))
-AUTO = spec(policy=Named("auto", 30), epochs=1)
+AUTO = spec(policy=Named("auto", 40), epochs=1)
 MIX = AverageSpec((1, 2), (0.25, 0.5, 0.75))
 KEPT, PACKED = {"cache": True}, {"packing": "always"}
 
