@@ -23,7 +23,7 @@ from finetide.lifecycle.policy import Decision
 from finetide.lifecycle.restore import restore
 from finetide.lifecycle.waiting import Question
 from finetide.pipeline import journal
-from finetide.pipeline.graph import Graph, of_model, read
+from finetide.pipeline.graph import Graph, ancestors, of_model, read
 from finetide.pipeline.run import dirty
 from finetide.registry import approvals, history, ledger, service
 from finetide.registry.clock import Clock, parse, utc_now
@@ -86,17 +86,24 @@ def conclude(root: Path, model: str, graph: Graph | None = None, stale: set[str]
     Args: graph, stale: the model's stages, and those that are stale, where the caller knows; each answer of DVC's takes
     seconds.
     """
-    if stale is None:
-        stale = dirty(root, graph or of_model(read(root), model))
+    graph = graph or of_model(read(root), model)
+    stale = dirty(root, graph) if stale is None else stale
     if failed := _failure(root, model, stale):
         return failed
     entries = ledger.read(root, model)
-    decision = decide_training(root, model)
-    if decision.word != "train":
-        return _set_aside(root, model, entries, decision)
+    if not _before_gate(graph, model, stale):  # else what the policy goes by is missing, or of other rows
+        decision = decide_training(root, model)
+        if decision.word != "train":
+            return _set_aside(root, model, entries, decision)
     if stale:
         return Conclusion("stale", f"stale: {', '.join(sorted(stale))}", 0, new=False)
     return _judge(root, model, entries)
+
+
+def _before_gate(graph: Graph, model: str, stale: set[str]) -> set[str]:
+    """The gate itself is not counted: it is stale with each answer of a person."""
+    gate = f"gate@{model}"
+    return stale & (ancestors(graph, gate) - {gate}) if stale else set()
 
 
 def promote_challenger(root: Path, model: str, *, force: bool, why: str | None) -> str:

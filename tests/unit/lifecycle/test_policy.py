@@ -179,7 +179,7 @@ def test_rows_that_wait_are_told_once_and_stay_incoming(made: Artifacts, monkeyp
     in_service(made)
     edit_params(made.root, lambda model: model["policy"].update(cool_down_days=36500.0), MODEL)
     monkeypatch.setattr(conclude, "dirty", lambda *_: {f"train@{MODEL}"})
-    monkeypatch.setattr(conclude, "read", lambda _: {})
+    monkeypatch.setattr(conclude, "read", lambda _: {f"gate@{MODEL}": [], f"train@{MODEL}": [f"gate@{MODEL}"]})
     first, second = (conclude.conclude(made.root, MODEL) for _ in range(2))
     assert (first.outcome, first.exit_code, first.new) == ("postponed", 0, True)
     assert (second.outcome, second.new) == ("postponed", False)
